@@ -1,0 +1,1 @@
+"""The Python shell around the compiled core."""

@@ -1,0 +1,1 @@
+"""Recorded sessions through the same Market, orchestrator and strategies, in virtual time."""

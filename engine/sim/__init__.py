@@ -1,0 +1,1 @@
+"""The simulated exchange: synthetic order flow on the native matching engine."""

@@ -1,0 +1,1 @@
+"""Wire formats: frames of bytes become events."""

@@ -1,0 +1,1 @@
+"""Strategies: plug-ins that propose signals; they import engine.strategy and engine.signals only."""
