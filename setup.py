@@ -6,7 +6,8 @@ Switches (environment):
 * ``REMORA_SANITIZE=1``   AddressSanitizer and UndefinedBehaviorSanitizer on top of the debug checks
 * ``REMORA_NATIVE_ARCH=1``  ``-march=native``; never for a build that leaves this host
 * ``REMORA_ANNOTATE=1``   Cython's annotated HTML beside the generated C
-* ``REMORA_ONLY=native.book,native.fixed``  build only these rooms
+* ``REMORA_ONLY=native.book,native.fixed``  build only these rooms; ``none`` builds no room, for a step that
+  only links the packages
 """
 
 import os
