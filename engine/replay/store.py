@@ -1,0 +1,317 @@
+"""Recordings on disk: what they are, read line by line, and the files written from them.
+
+Two text formats are recognised by their content, never by their name; either may be plain, gzip or Zstandard:
+
+* *lines*: ``<receive time in ns> <JSON>``, one record a line, the REST depth answer standing in the stream as
+  a bare document. Several files follow each other in the order given.
+* *cryptofeed*: raw captures of the cryptofeed library. Connections, REST answers and the configuration may
+  stand in files of their own; they are merged by receive time, and a REST depth answer knows its symbol from
+  its address.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from heapq import merge
+from pathlib import Path
+from typing import IO, Final, NamedTuple, Protocol
+
+import orjson
+import zstandard
+
+from engine.errors import InputError
+
+CHUNK_BYTES: Final = 1 << 20
+HEAD_BYTES: Final = 1 << 16
+MAX_LINE_BYTES: Final = 1 << 26
+MAX_RECV_NS: Final = (1 << 63) - 1
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+_LINE_HEAD: Final = re.compile(rb"\d{1,19} +[{\[]")
+_CRYPTOFEED_HEAD: Final = re.compile(
+    rb"(?:\d{1,10}(?:\.\d{1,9})?: [{\[]|(?:https?|wss?)://\S+ (?:->|<->|<-) \d|configuration: \{)"
+)
+_CRYPTOFEED_FRAME: Final = re.compile(rb"(\d{1,10})(?:\.(\d{1,9}))?: ")
+_CRYPTOFEED_ANSWER: Final = re.compile(rb"(https?://\S+) -> (\d{1,10})(?:\.(\d{1,9}))?: ")
+_CRYPTOFEED_SKIPPED: Final = re.compile(rb"(?:configuration: |(?:https?|wss?)://\S+ (?:<->|<-) )")
+_DEPTH_ADDRESS: Final = re.compile(rb"/depth\?(?:\S*&)?symbol=([A-Za-z0-9_]+)")
+
+
+class Framing(Enum):
+    """How the lines of a recording are framed."""
+
+    LINES = "lines"
+    CRYPTOFEED = "cryptofeed"
+
+
+class Line(NamedTuple):
+    """One received message.
+
+    Attributes
+    ----------
+    recv_ns : receive time, nanoseconds since 1970.
+    payload : the message as the venue sent it.
+    symbol : the symbol if the recording names it outside the message (REST answers of cryptofeed), else "".
+    """
+
+    recv_ns: int
+    payload: bytes
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Recorded files that make up one session."""
+
+    paths: tuple[Path, ...]
+    framing: Framing
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk of all files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+
+class Tally:
+    """What one pass over a recording met.
+
+    Attributes
+    ----------
+    bytes_read : bytes taken from disk so far.
+    broken_lines : lines without the frame of their format; the messages inside are lost.
+    truncated : files that end inside a compressed block or inside a line.
+    exchange_info : body of the exchangeInfo answer found in a cryptofeed recording, ``b""`` if none.
+    """
+
+    __slots__ = ("broken_lines", "bytes_read", "exchange_info", "truncated")
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self.broken_lines = 0
+        self.truncated: list[Path] = []
+        self.exchange_info = b""
+
+    def note_truncated(self, path: Path) -> None:
+        """Remember that `path` ended too early, once."""
+        if path not in self.truncated:
+            self.truncated.append(path)
+
+
+def open_recording(paths: list[Path]) -> Recording:
+    """Recognise recorded files as one session.
+
+    Parameters
+    ----------
+    paths : one or more files, for the *lines* format in the order of time.
+
+    Raises
+    ------
+    InputError
+        A file is missing, unreadable, empty, of another format, or the files are of two formats.
+    """
+    if not paths:
+        raise InputError("expected at least one recorded file, found none")
+    framings = [(path, _recognise(path)) for path in paths]
+    seen: set[Path] = set()
+    for path in paths:
+        real = path.resolve()
+        if real in seen:
+            raise InputError(f"{path} is given twice; a session plays each file once")
+        seen.add(real)
+    first_path, framing = framings[0]
+    for path, other in framings[1:]:
+        if other is not framing:
+            raise InputError(
+                f"{first_path} is in the {framing.value} format and {path} in the {other.value} format; "
+                "one session is made of files of one format"
+            )
+    return Recording(tuple(paths), framing)
+
+
+def read_lines(recording: Recording, tally: Tally) -> Iterator[Line]:
+    """Yield the messages of a session in the order in which they were received.
+
+    Parameters
+    ----------
+    recording : what to read.
+    tally : filled while reading; complete when the iterator is exhausted.
+
+    Cost
+    ----
+    One pass over the files; memory is bounded by one chunk and the longest line of each file.
+    """
+    if recording.framing is Framing.LINES:
+        for path in recording.paths:
+            yield from _plain_lines(path, tally)
+        return
+    streams = [_cryptofeed_lines(path, tally) for path in recording.paths]
+    yield from merge(*streams, key=_receive_time)
+
+
+def _receive_time(line: Line) -> int:
+    return line.recv_ns
+
+
+def _recognise(path: Path) -> Framing:
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a directory; a recording is a file, and a converted one holds a meta.json"
+        )
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; a recording is read twice and cannot be a pipe")
+    tally = Tally()
+    head = b""
+    try:
+        for chunk in _chunks(path, tally, HEAD_BYTES):
+            head += chunk
+            if len(head) >= HEAD_BYTES:
+                break
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    if not head.strip():
+        found = "nothing" if not tally.truncated else "a compressed file cut off before its first line"
+        raise InputError(f"{path} is empty: expected recorded messages, found {found}")
+    for line in head.split(b"\n"):
+        if _LINE_HEAD.match(line):
+            return Framing.LINES
+        if _CRYPTOFEED_HEAD.match(line):
+            return Framing.CRYPTOFEED
+    raise InputError(
+        f"{path} is not a recording Remora knows: expected lines of '<receive time in ns> <JSON>' or a raw "
+        f"cryptofeed capture, found {head.lstrip()[:32]!r}"
+    )
+
+
+class _Inflater(Protocol):
+    """What zlib's and Zstandard's decompression objects have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _inflater(magic: bytes) -> _Inflater | None:
+    if magic.startswith(_GZIP_MAGIC):
+        return zlib.decompressobj(wbits=31)
+    if magic.startswith(_ZSTD_MAGIC):
+        return zstandard.ZstdDecompressor().decompressobj()
+    return None
+
+
+def _chunks(path: Path, tally: Tally, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Yield the plain bytes of a file; a compressed one that is cut or damaged ends early and is noted."""
+    with path.open("rb") as file:
+        raw = file.read(size)
+        tally.bytes_read += len(raw)
+        if _inflater(raw[:4]) is None:
+            while raw:
+                yield raw
+                raw = file.read(size)
+                tally.bytes_read += len(raw)
+            return
+        yield from _inflated(path, file, raw, tally, size)
+
+
+def _inflated(path: Path, file: IO[bytes], raw: bytes, tally: Tally, size: int) -> Iterator[bytes]:
+    inflater = _inflater(raw[:4])
+    while raw:
+        if inflater is None:
+            inflater = _inflater(raw[:4])
+            if inflater is None:
+                # Zero padding after the last member is what gzip itself tolerates.
+                if raw.strip(b"\0"):
+                    tally.note_truncated(path)
+                return
+        try:
+            plain = inflater.decompress(raw)
+        except (zlib.error, zstandard.ZstdError):
+            tally.note_truncated(path)
+            return
+        if plain:
+            yield plain
+        raw = b""
+        if inflater.eof:
+            raw = inflater.unused_data
+            inflater = None
+        if len(raw) < len(_ZSTD_MAGIC):
+            more = file.read(size)
+            tally.bytes_read += len(more)
+            raw += more
+    if inflater is not None:
+        tally.note_truncated(path)
+
+
+def _text_lines(path: Path, tally: Tally) -> Iterator[bytes]:
+    """Yield the lines that are whole; a last line cut inside its JSON is noted and left out."""
+    rest = b""
+    for chunk in _chunks(path, tally):
+        text = rest + chunk
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n")
+        lines = text.split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            raise InputError(
+                f"{path} holds a line longer than {MAX_LINE_BYTES} bytes; a recording has one message a line"
+            )
+        yield from lines
+    if rest.strip():
+        if _is_whole(rest):
+            yield rest
+        else:
+            tally.note_truncated(path)
+
+
+def _is_whole(line: bytes) -> bool:
+    if line.startswith(b"configuration: ") or _CRYPTOFEED_SKIPPED.match(line):
+        return True
+    start = line.find(b"{")
+    if start < 0:
+        return False
+    try:
+        orjson.loads(line[start:])
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _plain_lines(path: Path, tally: Tally) -> Iterator[Line]:
+    for text in _text_lines(path, tally):
+        stamp, _, payload = text.partition(b" ")
+        if stamp.isdigit() and payload:
+            recv_ns = int(stamp) if len(stamp) <= 19 else MAX_RECV_NS + 1
+            if recv_ns <= MAX_RECV_NS:
+                yield Line(recv_ns, payload, "")
+                continue
+        if text and not text.isspace():
+            tally.broken_lines += 1
+
+
+def _cryptofeed_lines(path: Path, tally: Tally) -> Iterator[Line]:
+    for text in _text_lines(path, tally):
+        frame = _CRYPTOFEED_FRAME.match(text)
+        if frame is not None:
+            yield Line(_nanoseconds(frame[1], frame[2]), text[frame.end() :], "")
+            continue
+        answer = _CRYPTOFEED_ANSWER.match(text)
+        if answer is not None:
+            body = text[answer.end() :]
+            symbol = _DEPTH_ADDRESS.search(answer[1])
+            if symbol is not None:
+                yield Line(_nanoseconds(answer[2], answer[3]), body, symbol[1].decode().upper())
+            elif b"/exchangeInfo" in answer[1]:
+                tally.exchange_info = body
+        elif text and not text.isspace() and not _CRYPTOFEED_SKIPPED.match(text):
+            tally.broken_lines += 1
+
+
+def _nanoseconds(seconds: bytes, fraction: bytes | None) -> int:
+    return int(seconds) * 1_000_000_000 + int((fraction or b"0").ljust(9, b"0"))
