@@ -207,6 +207,7 @@ cpdef enum EntryReason:
     REASON_RHO_POST_MIN = 5
     REASON_RHO_PRE = 6
     REASON_PULLED = 7
+    REASON_SUPERSEDED = 8       # another episode's whale came before the window was over
 
 
 cdef inline int64_t abs64(int64_t value) noexcept nogil:

@@ -1,0 +1,97 @@
+"""Contents page of decimal text <-> int64: eight digits at a time, exact, with overflow and excess-digit status."""
+
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+
+cdef extern from *:
+    """
+    #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    #error "eight digits at a time need a little-endian machine"
+    #endif
+    static const long long remora_power10[19] = {
+        1LL, 10LL, 100LL, 1000LL, 10000LL, 100000LL, 1000000LL, 10000000LL, 100000000LL, 1000000000LL,
+        10000000000LL, 100000000000LL, 1000000000000LL, 10000000000000LL, 100000000000000LL,
+        1000000000000000LL, 10000000000000000LL, 100000000000000000LL, 1000000000000000000LL};
+    """
+    const int64_t remora_power10[19]
+    int __builtin_ctzll(uint64_t value) noexcept nogil
+
+
+cpdef enum DecimalStatus:
+    """How reading a decimal ended."""
+    DECIMAL_OK = 0
+    DECIMAL_FLOORED = 1       # digits finer than the unit, not all zero, were cut off
+    DECIMAL_SYNTAX = 2        # not a plain non-negative decimal
+    DECIMAL_OVERFLOW = 3      # does not fit int64 in this unit
+    DECIMAL_TRUNCATED = 4     # the text ends before a closing character
+
+
+cdef inline uint64_t load8(const char* text) noexcept nogil:
+    cdef uint64_t word
+    memcpy(&word, text, 8)
+    return word
+
+
+cdef inline uint64_t not_digits(uint64_t digits) noexcept nogil:
+    # `digits` is text ^ '00000000': a digit is 0..9. The high bit marks a byte that is not; carries can only
+    # spoil bytes behind the first mark, and only the first is used.
+    return ((digits + 0x7676767676767676ULL) | digits) & 0x8080808080808080ULL
+
+
+cdef inline uint64_t eight_digits(uint64_t digits) noexcept nogil:
+    # The lowest byte is the most significant digit; a zero byte behind the text counts as the digit 0.
+    digits = digits * 10 + (digits >> 8)
+    return (((digits & 0x000000FF000000FFULL) * 0x000F424000000064ULL)
+            + (((digits >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL)) >> 32
+
+
+cdef int read_decimal_slowly(const char** text, const char* end, int digits, int64_t* out) noexcept nogil
+
+
+cdef inline int read_decimal(const char** text, const char* end, int digits, int64_t* out) noexcept nogil:
+    # Reads `12.34` at *text into an int64 multiple of 10^-digits and leaves *text behind the number. The fast
+    # way needs 17 readable bytes, at most 7 digits before the point and 8 behind it, and digits <= 8.
+    cdef const char* p = text[0]
+    cdef uint64_t word, marks, fraction = 0
+    cdef int64_t whole
+    cdef int n
+    cdef uint32_t unit
+    if end - p < 24 or digits > 8:
+        return read_decimal_slowly(text, end, digits, out)
+    word = load8(p) ^ 0x3030303030303030ULL
+    marks = not_digits(word)
+    if marks == 0:
+        return read_decimal_slowly(text, end, digits, out)
+    n = __builtin_ctzll(marks) >> 3
+    if n == 0:
+        return DECIMAL_SYNTAX
+    whole = <int64_t>eight_digits(word << (64 - 8 * n))
+    p += n
+    if p[0] == 46:
+        p += 1
+        word = load8(p) ^ 0x3030303030303030ULL
+        marks = not_digits(word)
+        if marks == 0:
+            if p[8] >= 48 and p[8] <= 57:
+                return read_decimal_slowly(text, end, digits, out)
+            p += 8
+        else:
+            n = __builtin_ctzll(marks) >> 3
+            if n == 0:
+                return DECIMAL_SYNTAX
+            word &= (1ULL << (8 * n)) - 1
+            p += n
+        fraction = eight_digits(word)
+    text[0] = p
+    if digits == 8:
+        out[0] = whole * 100000000 + <int64_t>fraction
+        return DECIMAL_OK
+    unit = <uint32_t>remora_power10[8 - digits]
+    whole = whole * remora_power10[digits]
+    word = <uint32_t>fraction // unit
+    out[0] = whole + <int64_t>word
+    return DECIMAL_OK if word * unit == fraction else DECIMAL_FLOORED
+
+
+cdef int write_decimal(int64_t value, int digits, char* out) noexcept nogil

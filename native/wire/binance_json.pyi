@@ -1,0 +1,13 @@
+from typing import final
+
+from native.events import MessageKind, ParseStatus
+
+@final
+class BinanceJson:
+    def __init__(
+        self, *, symbol: str, price_digits: int, quantity_digits: int, is_spot: bool, max_levels: int = 16_384
+    ) -> None: ...
+    def read(self, frame: bytes) -> tuple[ParseStatus, MessageKind, dict[str, int | list[tuple[int, int]]]]: ...
+    def read_snapshot(
+        self, body: bytes
+    ) -> tuple[ParseStatus, MessageKind, dict[str, int | list[tuple[int, int]]]]: ...
