@@ -78,7 +78,7 @@ clean: ## remove everything that was built; .venv stays
 
 # The link needs no compiled room: the next step compiles them in place.
 .venv/.linked: $(BUILD_RULES)
-	REMORA_ONLY=none $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
+	REMORA_ONLY=none $(PY) -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	@touch $@
 
 .stamps/release: $(NATIVE) $(BUILD_RULES)

@@ -6,7 +6,7 @@ import sys
 import sysconfig
 
 # os.path and plain `+` instead of newer forms: an older Python must reach the sentence that refuses it.
-# ruff: noqa: PTH, UP036
+# ruff: noqa: PTH110, PTH118, UP036
 
 
 def missing() -> str:

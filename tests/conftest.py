@@ -53,9 +53,7 @@ def describe_build(tree: Path) -> str:
     variant = variants[events.name]
     others = sorted(name for name, found in variants.items() if found != variant)
     if others or variant not in wanted:
-        raise pytest.UsageError(
-            f"Expected one build for {wanted!r}, found {variant}, but differing: {others}."
-        )
+        raise pytest.UsageError(f"Expected one build for {wanted!r}, found {variant} and other: {others}.")
     return f"remora: {variant} build, {len(variants)} rooms from {tree}"
 
 
