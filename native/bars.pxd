@@ -1,0 +1,98 @@
+"""Contents page of bars: time bars, volume bars and the footprint of the minute, from trades.
+
+One rule decides what belongs to a bar: the venue's own time of the trade. Every longer interval is a sum of minutes.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t
+
+from native.events cimport Trade, int128_t
+
+
+cpdef enum BarInterval:
+    """Which bars; the value is the bit of `Bars.closed_mask` too. All time intervals divide the UTC day."""
+    BAR_1M = 0
+    BAR_3M = 1
+    BAR_5M = 2
+    BAR_15M = 3
+    BAR_30M = 4
+    BAR_1H = 5
+    BAR_4H = 6
+    BAR_1D = 7
+    BAR_VOLUME = 8
+
+
+cdef enum:
+    N_TIME_INTERVALS = 8
+    N_INTERVALS = 9
+
+
+cdef struct Bar:
+    int64_t open_ns           # venue time; of a volume bar: of its first trade
+    int64_t close_ns          # exclusive end; of an open volume bar 0, of a closed one: its last trade + 1
+    int64_t open              # price units
+    int64_t high
+    int64_t low
+    int64_t close
+    int128_t volume           # quantity units
+    int128_t taker_buy_volume  # of it, bought by the aggressor
+    int128_t notional         # price units x quantity units
+    int64_t n_trades          # an aggTrade counts as the trades it merges
+    int64_t first_trade_id    # of the first trade taken in; of an aggTrade its f ...
+    int64_t last_trade_id     # of the last trade taken in; ... and its l
+    int32_t has_gap           # 1: trades may be missing
+    int32_t is_closed
+
+
+cdef struct FootprintRow:
+    int128_t buy              # quantity units, by side of the aggressor
+    int128_t sell
+
+
+cdef struct Footprint:
+    FootprintRow* rows        # [footprint_rows]
+    int64_t base_row          # row of rows[0]
+    int64_t low               # occupied places; low > high = empty
+    int64_t high
+
+
+@cython.final
+cdef class Bars:
+    """Time bars, volume bars and footprint of one instrument."""
+
+    cdef:
+        int64_t tick
+        int64_t fixed_row_units   # 0 = chosen from the first price
+        int64_t volume_bar_quantity
+        int64_t grace_ns
+        int64_t n_footprint_rows
+
+        Bar* rings[N_INTERVALS]   # closed bars
+        int64_t capacities[N_INTERVALS]
+        int64_t n_closed[N_INTERVALS]     # ever, since construction or reset
+        Bar opened[N_INTERVALS]   # n_trades 0 = none; beyond the minute: the closed minutes of the open bar only
+
+        int64_t row_units
+        Footprint open_footprint
+        Footprint closed_footprint
+
+        int64_t closed_until_ns   # all minutes that end at or before this are closed
+        int32_t is_gap_pending    # trades may be missing before the next one
+        int32_t closed_mask       # bits 1 << BarInterval of the bars closed by the last call
+        int64_t late
+        int64_t skipped
+        int64_t outside
+
+    # hot
+    cdef int apply_trade(self, const Trade* trade) noexcept nogil
+    cdef int advance(self, int64_t venue_ns) noexcept nogil
+    cdef void mark_gap(self) noexcept nogil
+    cdef const Bar* closed_bar(self, int interval, int64_t back) noexcept nogil
+    cdef int read_open(self, int interval, Bar* out) noexcept nogil
+    cdef void reset(self) noexcept nogil
+    cdef int close_until(self, int64_t boundary_ns) noexcept nogil
+    cdef void close_bar(self, int interval) noexcept nogil
+    cdef void extend_footprint(self, const Trade* trade) noexcept nogil
+
+    # cold
+    cdef list _closed(self, int interval)
