@@ -117,6 +117,7 @@ cdef class Matching:
     cdef int64_t drain_period
     cdef readonly int32_t n_orders        # resting now
     cdef readonly int64_t n_fills         # ever; the running number of the last fill
+    cdef readonly int64_t last_filled     # quantity the latest submitted order took
     cdef readonly int64_t n_refused       # requests refused because events were not drained
     cdef readonly int64_t update_id       # +1 with every change of a displayed quantity
     cdef readonly int64_t n_changes_lost  # >0: changes did not fit; take a snapshot

@@ -148,6 +148,7 @@ cdef class Matching:
         cdef int64_t limit_key = 0
         cdef int64_t order_id, left
         cdef MatchEvent* event
+        self.last_filled = 0
         if self.n_events + EVENT_ROOM > self.event_capacity:
             self.n_refused += 1
             return -<int64_t>REASON_EVENTS_FULL
@@ -237,6 +238,7 @@ cdef class Matching:
                 continue
             fill = left if left < maker.displayed else maker.displayed
             left -= fill
+            self.last_filled += fill
             maker.displayed -= fill
             maker.leaves -= fill
             level.displayed -= fill

@@ -1,0 +1,310 @@
+"""Write a synthetic recording: the crowd's market in the venue's message shapes, as a recorder would have kept it."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+import zstandard
+
+from engine.sim.crowd import NS, Crowd, CrowdSpec, Market, Truth, btcusdt, endless
+from native.matching import MatchedEvent, MatchKind
+
+# 2026-01-05 12:00:00 UTC: a fixed moment, so that a recording depends on its seed only.
+START_NS = 1_767_614_400 * NS
+SNAPSHOT_AFTER_NS = 270_000_000
+SNAPSHOT_TRIP_NS = 38_000_000
+SNAPSHOT_LEVELS = 1_000
+FILL = int(MatchKind.MATCH_FILL)
+
+
+class SynthSummary(msgspec.Struct, frozen=True):
+    """What a synthetic recording contains."""
+
+    symbol: str
+    market: Market
+    seed: int
+    start_ns: int
+    end_ns: int
+    lines: int
+    depth_updates: int
+    levels: int
+    tickers: int
+    trades: int
+    sweeps: int
+    parents: int
+    low: float
+    high: float
+
+
+class Shapes:
+    """
+    Binance's messages of one instrument, as JSON text of 2024.
+
+    Prices are ticks and quantities lots; venue times are milliseconds.
+    """
+
+    def __init__(self, spec: CrowdSpec) -> None:
+        self.symbol = spec.symbol
+        self.is_usdm = spec.market == "usdm"
+        name = spec.symbol.lower()
+        self._depth = f"{name}@depth@{0 if self.is_usdm else 100}ms"
+        self._trade = f"{name}@trade"
+        self._ticker = f"{name}@bookTicker"
+        self._tick_scale = 10**spec.tick_decimals
+        self._lot_scale = 10**spec.lot_decimals
+        self._tick_decimals = spec.tick_decimals
+        self._lot_decimals = spec.lot_decimals
+        self._price_zeros = "0" * spec.price_zeros
+        self._quantity_zeros = "0" * spec.quantity_zeros
+
+    def price(self, ticks: int) -> str:
+        whole, part = divmod(ticks, self._tick_scale)
+        return f"{whole}.{part:0{self._tick_decimals}d}{self._price_zeros}"
+
+    def quantity(self, lots: int) -> str:
+        whole, part = divmod(lots, self._lot_scale)
+        return f"{whole}.{part:0{self._lot_decimals}d}{self._quantity_zeros}"
+
+    def levels(self, levels: list[tuple[int, int]]) -> str:
+        price, quantity = self.price, self.quantity
+        return "[" + ",".join([f'["{price(p)}","{quantity(q)}"]' for p, q in levels]) + "]"
+
+    def depth(
+        self,
+        first_id: int,
+        final_id: int,
+        previous_id: int,
+        event_ms: int,
+        bids: list[tuple[int, int]],
+        asks: list[tuple[int, int]],
+    ) -> str:
+        times = f'"E":{event_ms},"T":{event_ms}' if self.is_usdm else f'"E":{event_ms}'
+        chain = f'"U":{first_id},"u":{final_id}' + (f',"pu":{previous_id}' if self.is_usdm else "")
+        return (
+            f'{{"stream":"{self._depth}","data":{{"e":"depthUpdate",{times},"s":"{self.symbol}",{chain},'
+            f'"b":{self.levels(bids)},"a":{self.levels(asks)}}}}}'
+        )
+
+    def trade(
+        self, trade_id: int, ticks: int, lots: int, trade_ms: int, event_ms: int, is_buyer_maker: bool
+    ) -> str:
+        maker = "true" if is_buyer_maker else "false"
+        what = f'"t":{trade_id},"p":"{self.price(ticks)}","q":"{self.quantity(lots)}"'
+        if self.is_usdm:
+            return (
+                f'{{"stream":"{self._trade}","data":{{"e":"trade","E":{event_ms},"T":{trade_ms},'
+                f'"s":"{self.symbol}",{what},"X":"MARKET","m":{maker}}}}}'
+            )
+        return (
+            f'{{"stream":"{self._trade}","data":{{"e":"trade","E":{event_ms},"s":"{self.symbol}",{what},'
+            f'"T":{trade_ms},"m":{maker},"M":true}}}}'
+        )
+
+    def ticker(self, update_id: int, bid: tuple[int, int], ask: tuple[int, int], venue_ms: int) -> str:
+        kind = '"e":"bookTicker",' if self.is_usdm else ""
+        times = f',"T":{venue_ms},"E":{venue_ms}' if self.is_usdm else ""
+        return (
+            f'{{"stream":"{self._ticker}","data":{{{kind}"u":{update_id},"s":"{self.symbol}",'
+            f'"b":"{self.price(bid[0])}","B":"{self.quantity(bid[1])}",'
+            f'"a":"{self.price(ask[0])}","A":"{self.quantity(ask[1])}"{times}}}}}'
+        )
+
+    def snapshot(
+        self, update_id: int, venue_ms: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]
+    ) -> str:
+        times = f'"E":{venue_ms + 2},"T":{venue_ms},' if self.is_usdm else ""
+        return f'{{"lastUpdateId":{update_id},{times}"bids":{self.levels(bids)},"asks":{self.levels(asks)}}}'
+
+
+class Tape:
+    """Let the crowd trade and write what the venue would have published, in the order of receipt."""
+
+    def __init__(self, crowd: Crowd, seed: int, out: BinaryIO) -> None:
+        self.crowd = crowd
+        self.shapes = Shapes(crowd.spec)
+        self.lines = self.depth_updates = self.levels = self.tickers = self.trades = 0
+        self.low = self.high = 0
+        self._out = out
+        self._matching = crowd.matching
+        is_usdm = crowd.spec.market == "usdm"
+        self._is_usdm = is_usdm
+        seeds = np.random.SeedSequence([seed, 7]).spawn(2)
+        self._jitter = endless(np.random.Generator(np.random.PCG64(seeds[0])).standard_exponential).__next__
+        self._uniform = endless(np.random.Generator(np.random.PCG64(seeds[1])).random).__next__
+        self._id_offset = 5_123_107_000_000 if is_usdm else 50_093_239_000
+        self._diff_from = self._matching.update_id
+        self._previous_id = self._id_offset + self._diff_from
+        self._is_fresh = False
+        self._best = (0, 0, 0, 0)
+        self._recv_ns = 0
+
+    def run(self, end_ns: int) -> None:
+        """Write all that happens up to `end_ns`."""
+        crowd = self.crowd
+        start_ns = crowd.now_ns
+        tick_ns = start_ns + self._tick_gap_ns()
+        snapshot_ns = start_ns + SNAPSHOT_AFTER_NS
+        pending: tuple[int, str] | None = None
+        while True:
+            now = min(crowd.next_ns, tick_ns, snapshot_ns)
+            if pending is not None and now >= pending[0]:
+                self._write(pending[0], pending[1])
+                pending = None
+            if now > end_ns:
+                return
+            if now == tick_ns:
+                self._publish_depth(now)
+                tick_ns += self._tick_gap_ns()
+            elif now == snapshot_ns:
+                bids = self._matching.depth(1, SNAPSHOT_LEVELS)
+                asks = self._matching.depth(-1, SNAPSHOT_LEVELS)
+                pending = (
+                    now + SNAPSHOT_TRIP_NS,
+                    self.shapes.snapshot(self._now_id(), now // 1_000_000, bids, asks),
+                )
+                snapshot_ns = 1 << 62
+            else:
+                crowd.act()
+                self._publish_act(crowd.now_ns)
+
+    def _tick_gap_ns(self) -> int:
+        if self._is_usdm:
+            return 51_000_000 + int(self._jitter() * 1_300_000)
+        return 100_000_000
+
+    def _now_id(self) -> int:
+        return self._id_offset + self._matching.update_id
+
+    def _publish_act(self, now: int) -> None:
+        matching = self._matching
+        if self._is_fresh and matching.update_id > self._diff_from:
+            # USD-M ids are shared by all symbols: the chain is told by pu, not by U = u + 1.
+            self._is_fresh = False
+            if self._is_usdm:
+                self._id_offset += 20 + int(400 * self._jitter())
+        events = matching.drain_events()
+        for event in events:
+            if event.kind == FILL:
+                self._publish_trade(event, now)
+        bid, ask = matching.best_bid, matching.best_ask
+        if bid == 0 or ask == 0:
+            return
+        best = (bid, matching.displayed(1, bid), ask, matching.displayed(-1, ask))
+        if best != self._best:
+            self._best = best
+            self.tickers += 1
+            text = self.shapes.ticker(self._now_id(), best[:2], best[2:], now // 1_000_000)
+            self._write(now, text)
+
+    def _publish_trade(self, event: MatchedEvent, now: int) -> None:
+        trade_id = self.crowd.first_trade_id + event.trade - 1
+        trade_ms = now // 1_000_000
+        event_ms = trade_ms if self._is_usdm or now % 1_000_000 < 500_000 else trade_ms + 1
+        self.trades += 1
+        self.low = event.price if self.low == 0 else min(self.low, event.price)
+        self.high = max(self.high, event.price)
+        self._write(
+            now, self.shapes.trade(trade_id, event.price, event.quantity, trade_ms, event_ms, event.side < 0)
+        )
+
+    def _publish_depth(self, now: int) -> None:
+        matching = self._matching
+        bids, asks = matching.drain_changes()
+        if not bids and not asks:
+            return
+        first = self._id_offset + self._diff_from + 1
+        final = self._now_id()
+        self._write(now, self.shapes.depth(first, final, self._previous_id, now // 1_000_000, bids, asks))
+        self.depth_updates += 1
+        self.levels += len(bids) + len(asks)
+        self._previous_id = final
+        self._diff_from = matching.update_id
+        self._is_fresh = True
+
+    def _write(self, venue_ns: int, text: str) -> None:
+        # One connection: nothing overtakes, and what queued behind a slow packet follows within a microsecond or so.
+        trip = 1_600_000 + int(700_000 * self._jitter())
+        self._recv_ns = max(self._recv_ns + 400 + int(1_500 * self._uniform()), venue_ns + trip)
+        self._out.write(f"{self._recv_ns} {text}\n".encode())
+        self.lines += 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a recording for writing; `.gz` and `.zst` compress, and the same input gives the same bytes."""
+    with path.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+                buffered = io.BufferedWriter(packed, 1 << 20)
+                yield buffered
+                buffered.flush()
+        elif path.suffix == ".zst":
+            with zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False) as packed:
+                yield packed
+        else:
+            yield raw
+
+
+def synthesise(seconds: float, seed: int, market: Market, out: Path, truth: Path | None) -> SynthSummary:
+    """
+    Write a synthetic recording of BTCUSDT.
+
+    Parameters
+    ----------
+    seconds : float
+        Length in venue time, above 0.
+    seed : int
+        Not negative. The same seed gives the same bytes.
+    market : {"spot", "usdm"}
+    out : Path
+        `.gz`, `.zst` or plain text by its suffix.
+    truth : Path or None
+        JSON lines: parent orders, icebergs, fair value each second, regime changes.
+
+    Returns
+    -------
+    SynthSummary
+
+    Raises
+    ------
+    ValueError
+        When a parameter is outside its bounds.
+    """
+    if not 0 < seconds <= 86_400:
+        raise ValueError(f"seconds must be above 0 and at most 86,400, found {seconds}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, found {seed}")
+    if market not in ("spot", "usdm"):
+        raise ValueError(f"market must be 'spot' or 'usdm', found {market!r}")
+    told: list[Truth] = []
+    spec = btcusdt(market)
+    first_trade_id = 5_266_583_936 if market == "usdm" else 3_735_683_259
+    crowd = Crowd(spec, seed, START_NS, first_trade_id=first_trade_id, on_truth=told.append)
+    end_ns = START_NS + int(seconds * NS)
+    with opened(out) as stream:
+        tape = Tape(crowd, seed, stream)
+        tape.run(end_ns)
+    if truth is not None:
+        encoder = msgspec.json.Encoder()
+        truth.write_bytes(encoder.encode_lines(told))
+    return SynthSummary(
+        symbol=spec.symbol,
+        market=market,
+        seed=seed,
+        start_ns=START_NS,
+        end_ns=end_ns,
+        lines=tape.lines,
+        depth_updates=tape.depth_updates,
+        levels=tape.levels,
+        tickers=tape.tickers,
+        trades=tape.trades,
+        sweeps=crowd.n_sweeps,
+        parents=crowd.n_parents,
+        low=round(tape.low * spec.tick, spec.tick_decimals),
+        high=round(tape.high * spec.tick, spec.tick_decimals),
+    )
