@@ -32,7 +32,7 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("records", "sim.crowd", "sim.tape"), 3),
     "orchestrator": 6,
     **dict.fromkeys(("replay.store", "replay.outputs", "replay.units", "replay.converted"), 7),
-    **dict.fromkeys(("replay.session", "replay.report", "replay.jobs", "view"), 7),
+    **dict.fromkeys(("replay.sources", "replay.session", "replay.report", "replay.jobs", "view"), 7),
     "cli": 8,
 }
 FLOORS = {"native": NATIVE_FLOORS, "engine": ENGINE_FLOORS}
@@ -52,7 +52,7 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.config": frozenset({"msgspec"}),
     "engine.strategy": frozenset({"msgspec"}),
     "engine.records": frozenset({"msgspec", "numpy"}),
-    "engine.sim": frozenset({"msgspec", "numpy", "orjson"}),
+    "engine.sim": frozenset({"msgspec", "numpy", "orjson", "zstandard"}),
     "engine.orchestrator": frozenset({"msgspec"}),
     "engine.replay": frozenset({"msgspec", "numpy", "orjson", "zstandard"}),
     "engine.view": frozenset({"rich"}),
@@ -462,7 +462,10 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("check", "name", "text", "expected"), BROKEN)
+IDS = [f"{check.__name__}-{number}" for number, (check, *_) in enumerate(BROKEN)]
+
+
+@pytest.mark.parametrize(("check", "name", "text", "expected"), BROKEN, ids=IDS)
 def test_broken_house_is_told(tmp_path: Path, check: Check, name: str, text: str, expected: str) -> None:
     offences = check(build_house(tmp_path, {name: text}))
     assert any(expected in offence for offence in offences), offences
