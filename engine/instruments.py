@@ -1,9 +1,9 @@
 """What can be traded and in which units: filters of the venue turned into integers, and back.
 
-A price is an integer count of price units. The unit is the coarsest of 1, 0.1, 0.01 ... that divides the tick, so
-that levels off the tick grid but on the unit stay representable: tick 0.05 is 5 units of 0.01, tick 10 is 10
-units of 1. A quantity unit is the venue's own precision: 10^-baseAssetPrecision on spot, 10^-quantityPrecision on
-futures. Text becomes an integer and an integer text exactly; no float is between.
+A price is an integer count of price units. The unit is the coarsest of 1, 0.1, 0.01 ... that divides the
+tick, so that levels off the tick grid but on the unit stay representable: tick 0.05 is 5 units of 0.01, tick
+10 is 10 units of 1. A quantity unit is the venue's own precision: 10^-baseAssetPrecision on spot,
+10^-quantityPrecision on futures. Text becomes an integer and an integer text exactly; no float is between.
 """
 
 from dataclasses import dataclass, replace

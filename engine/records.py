@@ -1,8 +1,8 @@
 """Typed face of what the engine writes down: flow events of the compiled core, signals and vetoes.
 
 One record is one JSON line. Keys stand in the order of the fields here, floats in their shortest exact form,
-NaN as null, prices as exact decimal text: the same records are the same bytes. `v` is raised when a field changes
-its meaning or goes away; new fields are added at the end.
+NaN as null, prices as exact decimal text: the same records are the same bytes. `v` is raised when a field
+changes its meaning or goes away; new fields are added at the end.
 """
 
 import math

@@ -1,8 +1,10 @@
-"""The socket for plug-ins: what a strategy must offer, and what it may see of a market."""
+"""The socket for plug-ins: what a strategy must offer, what it may see, and how its verdicts are counted."""
 
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
-from engine.signals import Signal, Veto
+from engine.signals import Signal, Veto, VetoReason
 
 
 class CandidateView(Protocol):
@@ -123,3 +125,112 @@ class Strategy(Protocol):
     def on_expired(self, view: MarketView) -> None:
         """Learn that the entry candidate is over."""
         ...
+
+
+class Stage(IntEnum):
+    """How far an episode came on its way to an entry; each stage implies those before it."""
+
+    IMBALANCE = 1  # the book after the whale confirmed it: the strategy saw a candidate
+    ALIGNED = 2
+    COST = 3
+    ENTRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelCounts:
+    """Episodes that reached each stage.
+
+    ``imbalance == entries + sum of vetoes + n_open`` always. With `is_cost_gated` false the cost stage counts
+    every aligned episode: nothing was held back there.
+    """
+
+    imbalance: int
+    aligned: int
+    cost: int
+    entries: int
+    n_open: int  # neither entered nor over yet
+    is_cost_gated: bool
+    vetoes: tuple[
+        tuple[VetoReason, int], ...
+    ]  # of episodes that are over, by their last reason; zeros included
+
+
+@dataclass(slots=True)
+class _Progress:
+    stage: Stage
+    reason: VetoReason | None = None
+    given: frozenset[VetoReason] = frozenset()
+    is_over: bool = False
+
+
+class Funnel:
+    """Count each episode once per stage it reached, and its last veto when it is over without an entry.
+
+    An episode may be judged many times, end, and come back with a further whale of its own: it stays one. The
+    newest `MEMORY` episodes are remembered for that; older ones are final.
+    """
+
+    MEMORY = 8
+
+    __slots__ = ("_counts", "_is_cost_gated", "_recent", "_vetoes")
+
+    def __init__(self, is_cost_gated: bool) -> None:
+        self._is_cost_gated = is_cost_gated
+        self._counts = dict.fromkeys(Stage, 0)
+        self._vetoes = dict.fromkeys(VetoReason, 0)
+        self._recent: dict[int, _Progress] = {}
+
+    def reach(self, episode: int, stage: Stage) -> None:
+        """Count the episode in `stage` and all before it, where it is not counted yet."""
+        progress = self._recent.get(episode)
+        if progress is None:
+            if len(self._recent) == self.MEMORY:
+                self._forget(min(self._recent))
+            progress = self._recent[episode] = _Progress(Stage.IMBALANCE)
+            self._counts[Stage.IMBALANCE] += 1
+        progress.is_over = False
+        for further in Stage:
+            if progress.stage < further <= stage:
+                self._counts[further] += 1
+        progress.stage = max(progress.stage, stage)
+
+    def veto(self, episode: int, reason: VetoReason) -> bool:
+        """Note why the episode is not entered now; True the first time it gets this reason."""
+        self.reach(episode, Stage.IMBALANCE)
+        progress = self._recent[episode]
+        is_new = reason not in progress.given
+        progress.reason = reason
+        progress.given |= {reason}
+        return is_new
+
+    def expire(self, alive: int | None) -> None:
+        """Close every episode but `alive`."""
+        for episode, progress in self._recent.items():
+            if episode != alive:
+                progress.is_over = True
+
+    def counts(self) -> FunnelCounts:
+        """Return the counts now."""
+        vetoes = dict(self._vetoes)
+        n_open = 0
+        for progress in self._recent.values():
+            if progress.stage is Stage.ENTRIES:
+                continue
+            if progress.is_over and progress.reason is not None:
+                vetoes[progress.reason] += 1
+            else:
+                n_open += 1
+        return FunnelCounts(
+            imbalance=self._counts[Stage.IMBALANCE],
+            aligned=self._counts[Stage.ALIGNED],
+            cost=self._counts[Stage.COST],
+            entries=self._counts[Stage.ENTRIES],
+            n_open=n_open,
+            is_cost_gated=self._is_cost_gated,
+            vetoes=tuple(vetoes.items()),
+        )
+
+    def _forget(self, episode: int) -> None:
+        progress = self._recent.pop(episode)
+        if progress.stage is not Stage.ENTRIES:
+            self._vetoes[progress.reason or VetoReason.NOT_READY] += 1

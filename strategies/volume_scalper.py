@@ -1,0 +1,299 @@
+"""Volume scalper: ride along with a whale that the book confirmed, at the edge of value or out of it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.signals import Action, Alignment, MarketKind, ProfileSource, Side, Signal, Veto, VetoReason
+from engine.strategy import CandidateView, Funnel, MarketView, ProfileView, Stage
+
+NS_PER_S = 1_000_000_000
+TIME_STOP_S = (30.0, 900.0)
+BREAKOUT_SCORE = 0.7
+
+
+class Settings(Protocol):
+    """What the scalper must be told; `engine.config.ScalperSettings` is one."""
+
+    @property
+    def taker_bps(self) -> float: ...
+    @property
+    def maker_bps(self) -> float: ...
+    @property
+    def is_cost_gated(self) -> bool: ...
+    @property
+    def entry_notional_quote(self) -> float: ...
+    @property
+    def min_confidence(self) -> float: ...
+    @property
+    def cooldown_ns(self) -> int: ...
+    @property
+    def rho_enter(self) -> float: ...
+    @property
+    def edge_bps(self) -> float: ...
+    @property
+    def edge_share(self) -> float: ...
+    @property
+    def breakout_min_bps(self) -> float: ...
+    @property
+    def breakout_max_bps(self) -> float: ...
+    @property
+    def inside_ns(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the price stands to value, and how far it may run."""
+
+    alignment: Alignment | None = None
+    source: ProfileSource | None = None
+    target_bps: float = math.nan
+
+
+class VolumeScalper:
+    """Propose an entry on the side of a confirmed whale episode if price is aligned and cost allows it.
+
+    One instance serves one instrument. The whale and the imbalance around it are judged before: `propose`
+    sees the candidate that came through, and is asked again on every change of the best prices until it
+    expires.
+
+    Parameters
+    ----------
+    settings
+        Resolved for this kind of market.
+
+    Notes
+    -----
+    The checks, in the order of `VetoReason`; the first that fails is the veto:
+
+    * *not ready*: volatility, mid, spread or the cost of this size is unknown.
+    * *not aligned*: see `align`.
+    * *cost*: the target that volatility supports, 2 σ₆₀ or the nearer POC of an edge trade, is below twice
+      the round trip. The target itself is max(2 cost, 2 σ₆₀): held against that one the check could never
+      fail, so it is held against what the market can be expected to travel. With the gate off the entry is
+      proposed all the same, its target the larger of both, and says so in `is_cost_gated`.
+    * *confidence* = 0.5 + (w + i + a) / 6 with w = clip(log₂(notional / threshold) / 3, 0, 1),
+      i = (|ρ_post| - ρ_enter) / (1 - ρ_enter), a = 1 at the edge, 0.7 on a breakout.
+    * *no short*: nothing opens short on spot.
+    * *cooldown* since the last entry.
+
+    Cost = fees + spread crossed + walk of the book. On spot both ways take: both fees, the whole spread, both
+    walks. On futures the entry rests and the exit takes: maker and taker fee, half the spread, the exit's
+    walk. 1 R = max(half the target, σ₆₀ + spread). Time stop = 30 s x (target / σ₆₀)², within 30 to 900 s.
+
+    A veto is returned the first time an episode meets its reason, after that None. One entry per episode.
+
+    Blind to: regime, funding, position and account; whether a resting entry would be filled; hidden quantity;
+    who stands behind the whale and why it traded.
+    """
+
+    __slots__ = ("_cooldown_until_ns", "_entered", "_settings", "funnel")
+
+    name = "volume_scalper"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cooldown_until_ns = 0
+        # By side, as only episodes of one side follow each other: the episode entered last and its last
+        # whale.
+        self._entered: dict[int, tuple[int, int]] = {}
+        self.funnel = Funnel(settings.is_cost_gated)
+
+    def propose(self, view: MarketView) -> Signal | Veto | None:
+        candidate = view.candidate()
+        if candidate is None:
+            return None
+        episode, last_whale_ns = self._entered.get(candidate.side, (0, 0))
+        is_duplicate = candidate.episode == episode
+        if is_duplicate and candidate.last_whale_ns <= last_whale_ns:
+            return None
+        self.funnel.reach(candidate.episode, Stage.IMBALANCE)
+        signal = self._draft(view, candidate)
+        reason = self._judge(signal, view.now_ns, is_duplicate)
+        if reason is not None:
+            is_new = self.funnel.veto(candidate.episode, reason)
+            return Veto(reason=reason, signal=signal) if is_new else None
+        self.funnel.reach(candidate.episode, Stage.ENTRIES)
+        self._entered[candidate.side] = candidate.episode, candidate.last_whale_ns
+        self._cooldown_until_ns = view.now_ns + self._settings.cooldown_ns
+        return signal
+
+    def on_expired(self, view: MarketView) -> None:
+        candidate = view.candidate()
+        self.funnel.expire(None if candidate is None else candidate.episode)
+
+    def _judge(self, signal: Signal, now_ns: int, is_duplicate: bool) -> VetoReason | None:
+        if not signal.is_valid:
+            return VetoReason.BOOK_INVALID
+        if is_duplicate:
+            return VetoReason.DUPLICATE_EPISODE
+        if not _is_known(signal.sigma_60_bps, signal.cost_bps, signal.mid, signal.spread_bps):
+            return VetoReason.NOT_READY
+        if signal.alignment is None:
+            return VetoReason.NOT_ALIGNED
+        self.funnel.reach(signal.episode, Stage.ALIGNED)
+        supported_bps = min(signal.target_bps, 2.0 * signal.sigma_60_bps)
+        if signal.is_cost_gated and supported_bps < 2.0 * signal.cost_bps:
+            return VetoReason.COST
+        self.funnel.reach(signal.episode, Stage.COST)
+        if not signal.confidence >= self._settings.min_confidence:
+            return VetoReason.CONFIDENCE
+        if signal.kind is MarketKind.SPOT and signal.side is Side.SELL:
+            return VetoReason.NO_SHORT
+        if now_ns < self._cooldown_until_ns:
+            return VetoReason.COOLDOWN
+        return None
+
+    def _draft(self, view: MarketView, candidate: CandidateView) -> Signal:
+        settings = self._settings
+        side, kind = Side(candidate.side), MarketKind(view.kind)
+        sigma_bps, spread_bps = view.sigma_60_bps, view.spread_bps
+        cost_bps = self._cost_bps(view, side, kind)
+        place = _Place()
+        if view.is_valid and _is_known(sigma_bps, cost_bps, view.mid, spread_bps):
+            place = align(view, side, max(2.0 * cost_bps, 2.0 * sigma_bps), settings)
+        is_entry_taking = kind is MarketKind.SPOT
+        return Signal(
+            strategy=self.name,
+            action=Action.ENTRY,
+            symbol=view.symbol,
+            kind=kind,
+            instrument_epoch=view.instrument_epoch,
+            book_epoch=view.book_epoch,
+            update_id=view.update_id,
+            trade_id=view.last_trade_id,
+            venue_ns=view.last_venue_ns,
+            recv_ns=view.last_recv_ns,
+            decide_ns=view.now_ns,
+            is_valid=view.is_valid,
+            side=side,
+            price=view.best_ask if (side is Side.BUY) == is_entry_taking else view.best_bid,
+            price_digits=round(-math.log10(view.price_scale)),
+            mid=view.mid,
+            spread_bps=spread_bps,
+            notional_quote=settings.entry_notional_quote,
+            confidence=_confidence(candidate, place.alignment, settings.rho_enter),
+            target_bps=place.target_bps,
+            stop_bps=max(0.5 * place.target_bps, sigma_bps + spread_bps) if place.alignment else math.nan,
+            time_stop_ns=_time_stop_ns(place.target_bps, sigma_bps),
+            cost_bps=cost_bps,
+            sigma_60_bps=sigma_bps,
+            is_cost_gated=settings.is_cost_gated,
+            episode=candidate.episode,
+            whale_notional=candidate.notional,
+            threshold=candidate.threshold,
+            rho_pre=candidate.rho_pre,
+            rho_post=candidate.rho_post,
+            rho_post_min=candidate.rho_post_min,
+            pulled_share=candidate.pulled_share,
+            n_updates=candidate.n_updates,
+            alignment=place.alignment,
+            profile_source=place.source,
+        )
+
+    def _cost_bps(self, view: MarketView, side: Side, kind: MarketKind) -> float:
+        settings = self._settings
+        exit_bps = settings.taker_bps + view.walk_bps(-side, settings.entry_notional_quote)
+        if kind is MarketKind.SPOT:
+            entry_bps = settings.taker_bps + view.walk_bps(side, settings.entry_notional_quote)
+            return entry_bps + exit_bps + view.spread_bps
+        return settings.maker_bps + exit_bps + 0.5 * view.spread_bps
+
+
+def align(view: MarketView, side: Side, reach_bps: float, settings: Settings) -> _Place:
+    """Say where the price stands to value on this side, and whether the way to the target is free.
+
+    Notes
+    -----
+    The primary profile is the session's if ready, else the rolling one if ready, else the previous session's.
+    Distances are in bps of mid, counted in the direction of the trade. The near edge of the value area is
+    where the trade leaves from (VAL for a long), the far edge is the other.
+
+    * *edge*: mid within max(`edge_bps`, `edge_share` of the area's width) of the near edge.
+    * *breakout*: mid beyond the far edge by `breakout_min_bps` to `breakout_max_bps`, and inside the area
+      within `inside_ns`.
+
+    The way is free if no POC and no far edge of a ready profile, no naked POC of the previous session and no
+    high-volume node of the primary profile lies ahead nearer than the target. An edge trade stops at the
+    nearest of those POCs instead of being refused by it: it becomes the target.
+    """
+    profiles = {profile.source: profile for profile in view.profiles()}
+    primary = _primary(profiles)
+    if primary is None:
+        return _Place()
+    source = ProfileSource(primary.source)
+    mid = view.mid
+
+    def ahead_bps(level: float) -> float:
+        return side * (level - mid) / mid * 1e4
+
+    near, far = (primary.val, primary.vah) if side is Side.BUY else (primary.vah, primary.val)
+    width_bps = ahead_bps(far) - ahead_bps(near)
+    if abs(ahead_bps(near)) <= max(settings.edge_bps, settings.edge_share * width_bps):
+        alignment = Alignment.EDGE
+    elif (
+        settings.breakout_min_bps <= -ahead_bps(far) <= settings.breakout_max_bps
+        and primary.last_inside_ns > 0
+        and view.now_ns - primary.last_inside_ns <= settings.inside_ns
+    ):
+        alignment = Alignment.BREAKOUT
+    else:
+        return _Place(source=source)
+
+    target_bps = reach_bps
+    barriers = [ahead_bps(level) for level in (*_far_edges(profiles, primary, side), *primary.nodes)]
+    pocs = [distance for level in _pocs(profiles, primary) if (distance := ahead_bps(level)) > 0.0]
+    if alignment is Alignment.EDGE:
+        target_bps = min((reach_bps, *pocs))
+    else:
+        barriers += pocs
+    if any(0.0 < distance < target_bps for distance in barriers):
+        return _Place(source=source)
+    return _Place(alignment, source, target_bps)
+
+
+def _primary(profiles: dict[str, ProfileView]) -> ProfileView | None:
+    for source in (ProfileSource.SESSION, ProfileSource.ROLLING):
+        profile = profiles.get(source)
+        if profile is not None and profile.is_ready:
+            return profile
+    return profiles.get(ProfileSource.PREVIOUS)
+
+
+def _is_speaking(profile: ProfileView, primary: ProfileView) -> bool:
+    # Of the previous session only the naked POC speaks, unless it has to stand in for the others.
+    return profile is primary or (profile.is_ready and profile.source != ProfileSource.PREVIOUS)
+
+
+def _far_edges(profiles: dict[str, ProfileView], primary: ProfileView, side: Side) -> Iterator[float]:
+    for profile in profiles.values():
+        if _is_speaking(profile, primary):
+            yield profile.vah if side is Side.BUY else profile.val
+
+
+def _pocs(profiles: dict[str, ProfileView], primary: ProfileView) -> Iterator[float]:
+    for profile in profiles.values():
+        if profile.is_poc_naked or _is_speaking(profile, primary):
+            yield profile.poc
+
+
+def _confidence(candidate: CandidateView, alignment: Alignment | None, rho_enter: float) -> float:
+    if alignment is None or candidate.threshold <= 0.0:
+        return math.nan
+    ratio = candidate.notional / candidate.threshold
+    whale = min(math.log2(ratio) / 3.0, 1.0) if ratio > 1.0 else 0.0
+    imbalance = min(max((abs(candidate.rho_post) - rho_enter) / (1.0 - rho_enter), 0.0), 1.0)
+    return 0.5 + (whale + imbalance + (1.0 if alignment is Alignment.EDGE else BREAKOUT_SCORE)) / 6.0
+
+
+def _time_stop_ns(target_bps: float, sigma_bps: float) -> int:
+    if not _is_known(target_bps, sigma_bps):
+        return 0
+    low_s, high_s = TIME_STOP_S
+    ratio = target_bps / sigma_bps if sigma_bps > 0.0 else math.inf
+    return round(min(max(low_s * ratio * ratio, low_s), high_s) * NS_PER_S)
+
+
+def _is_known(*values: float) -> bool:
+    return all(math.isfinite(value) for value in values)
