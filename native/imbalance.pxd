@@ -1,0 +1,86 @@
+"""Contents page of imbalance: the entry band, depth imbalance over time, additions pulled again, order flow imbalance."""
+
+from cython cimport final
+from libc.stdint cimport int32_t, int64_t
+
+from native.book cimport Book
+from native.events cimport int128_t
+
+
+cdef enum:
+    HISTORY = 2048            # depth updates whose imbalance is kept
+    MEDIAN_SAMPLES = 300      # one a second: five minutes
+    MEDIAN_READY = 30
+    CHANGE_BUCKETS = 20
+
+
+cdef struct RollingMedian:
+    double ring[MEDIAN_SAMPLES]
+    double ordered[MEDIAN_SAMPLES]
+    int32_t n
+    int32_t oldest
+
+
+cdef struct ChangeBucket:
+    # What happened inside the entry band in one slice of time, quantity units, by side of the book (bid, ask).
+    int64_t number            # now // width; other numbers are of an earlier lap
+    int128_t added[2]
+    int128_t removed[2]
+    int128_t traded[2]
+
+
+cdef struct WindowRho:
+    double mean               # time-weighted; NaN: not known over the whole window
+    double lowest             # of side x rho over the updates inside; NaN or +inf: none
+    int32_t n_updates
+
+
+@final
+cdef class Imbalance:
+    cdef Book _book
+    cdef double _band_min_bps
+    cdef double _spread_multiple
+    cdef int64_t _band_min_units
+    cdef double _rho_enter
+    cdef double _rho_floor
+    cdef int64_t _hold_ns
+    cdef int64_t _bucket_ns
+    cdef bint _is_loaded
+    cdef int64_t _dropped_seen
+    cdef int64_t low_bid              # the band, price units, both ends inside
+    cdef int64_t high_ask
+    cdef int128_t bid_sum             # quantity units inside the band
+    cdef int128_t ask_sum
+    cdef readonly double rho          # NaN: one side is empty
+    cdef RollingMedian _spreads       # price units
+    cdef RollingMedian _depths        # quantity units x price units, mean of both sides
+    cdef int64_t _times[HISTORY]
+    cdef double _rhos[HISTORY]
+    cdef int64_t _n_history
+    cdef ChangeBucket _buckets[CHANGE_BUCKETS]
+    cdef int32_t heavy_side           # candidate side of the imbalance signal; 0 = none
+    cdef bint is_on                   # and it has held long enough
+    cdef int64_t hold_due_ns          # when it will have; INT64_MAX = no timer
+    cdef int64_t _previous_bid
+    cdef int64_t _previous_bid_quantity
+    cdef int64_t _previous_ask
+    cdef int64_t _previous_ask_quantity
+    cdef bint _has_previous
+    cdef int128_t ofi_total           # quantity units since the last reset
+    cdef readonly double ofi          # decayed, time constant 1 s
+    cdef int64_t _ofi_ns
+
+    # hot
+    cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil
+    cdef void on_trade(self, int aggressor, int64_t quantity, int64_t now_ns) noexcept nogil
+    cdef int settle(self, int64_t now_ns) noexcept nogil
+    cdef void window(self, int side, int64_t begin_ns, int64_t end_ns, WindowRho* out) noexcept nogil
+    cdef double pulled_share(self, int side, int64_t now_ns) noexcept nogil
+    cdef void sample(self) noexcept nogil
+    cdef double median_spread(self) noexcept nogil
+    cdef double median_depth(self) noexcept nogil
+    cdef void hold(self) noexcept nogil
+    cdef void reset(self) noexcept nogil
+    cdef ChangeBucket* _bucket(self, int64_t now_ns) noexcept nogil
+    cdef void _move_band(self) noexcept nogil
+    cdef void _order_flow(self, int64_t now_ns) noexcept nogil
