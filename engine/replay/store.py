@@ -152,6 +152,28 @@ def read_lines(recording: Recording, tally: Tally) -> Iterator[Line]:
     yield from merge(*streams, key=_receive_time)
 
 
+def read_document(path: Path) -> bytes:
+    """Read a whole document such as an exchangeInfo answer, plain, gzip or Zstandard.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, too long or cut off.
+    """
+    tally = Tally()
+    text = b""
+    try:
+        for chunk in _chunks(path, tally):
+            text += chunk
+            if len(text) > MAX_LINE_BYTES:
+                raise InputError(f"{path} is longer than {MAX_LINE_BYTES} bytes, expected one JSON document.")
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read: {problem.strerror or problem}.") from problem
+    if tally.truncated:
+        raise InputError(f"{path} is cut off: expected a whole compressed file.")
+    return text
+
+
 def _receive_time(line: Line) -> int:
     return line.recv_ns
 

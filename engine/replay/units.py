@@ -16,6 +16,7 @@ from engine.replay.store import Line, Recording, Tally, read_lines
 MAX_DIGITS: Final = 18
 
 _SYMBOL: Final = re.compile(rb'"s"\s*:\s*"([^"]+)"')
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*"([a-z0-9_]+)@')
 _EVENT: Final = re.compile(rb'"e"\s*:\s*"([^"]+)"')
 _FINAL_ID: Final = re.compile(rb'"u"\s*:\s*(\d+)')
 _SNAPSHOT_ID: Final = re.compile(rb'"lastUpdateId"\s*:\s*(\d+)')
@@ -60,6 +61,7 @@ class SymbolFacts:
     quantity_digits : decimals the quantities are written with.
     has_previous_ids : whether its depth updates carry ``pu``; None without depth updates.
     is_coin_margined : whether it is a COIN-M contract.
+    backward_ns : the largest step back in receive time between two of its messages.
     """
 
     symbol: str
@@ -69,6 +71,7 @@ class SymbolFacts:
     quantity_digits: int
     has_previous_ids: bool | None
     is_coin_margined: bool
+    backward_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,12 @@ class _Notes:
     """Running notes on one symbol; price and id ranges only serve to attribute bare snapshots."""
 
     __slots__ = (
+        "backward_ns",
         "has_previous_ids",
         "high",
         "highest_id",
         "is_coin_margined",
+        "last_recv_ns",
         "low",
         "lowest_id",
         "messages",
@@ -131,6 +136,8 @@ class _Notes:
         self.high = 0.0
         self.lowest_id = -1
         self.highest_id = -1
+        self.last_recv_ns = 0
+        self.backward_ns = 0
 
     def learn(self, event: bytes, payload: bytes) -> None:
         if event == b"depthUpdate":
@@ -190,8 +197,11 @@ def is_snapshot(payload: bytes) -> bool:
 
 
 def symbol_of(payload: bytes) -> str:
-    """Return the symbol a message names, ``""`` if it names none."""
+    """Return the symbol a message names, in it or by its stream; "" if it names none."""
     found = _SYMBOL.search(payload)
+    if found is None:
+        found = _STREAM.search(payload)
+        return found[1].decode("ascii", "replace").upper() if found is not None else ""
     return found[1].decode("ascii", "replace") if found is not None else ""
 
 
@@ -211,9 +221,9 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
     Notes
     -----
     The REST depth answers of spot and USD-M do not name their symbol. In a recording of several symbols each
-    is given to the symbol whose traded prices hold its best bid to within 2 %, among those to the one with the
-    nearest update ids. This looks at the whole recording, as do the units: it decides what is read, never what
-    is signalled.
+    is given to the symbol whose traded prices hold its best bid to within 2 %, among those to the one with
+    the nearest update ids. This looks at the whole recording, as do the units: it decides what is read,
+    never what is signalled.
     """
     tally = Tally()
     notes: dict[str, _Notes] = {}
@@ -239,6 +249,9 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
                 continue
             note = notes[symbol] = _Notes(symbol)
         note.messages += 1
+        if line.recv_ns < note.last_recv_ns:
+            note.backward_ns = max(note.backward_ns, note.last_recv_ns - line.recv_ns)
+        note.last_recv_ns = line.recv_ns
         note.learn(name, line.payload)
     if not notes:
         raise InputError(
@@ -296,4 +309,5 @@ def _facts(notes: dict[str, _Notes]) -> Iterator[SymbolFacts]:
             quantity_digits=note.quantity_digits,
             has_previous_ids=note.has_previous_ids,
             is_coin_margined=note.is_coin_margined,
+            backward_ns=note.backward_ns,
         )

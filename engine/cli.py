@@ -1,0 +1,352 @@
+"""The `remora` command. What a command needs is imported when it runs, so that ``--help`` is instant."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+FINE: Final = 0
+BAD_INPUT: Final = 2
+INTERNAL_FAILURE: Final = 3
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0    done
+  2    bad input or configuration, said in one sentence
+  3    internal failure
+  130  stopped by Ctrl-C; what was written stays under a name ending in .partial
+"""
+
+app = typer.Typer(
+    name="remora",
+    help=f"""Remora, a low-latency order-flow engine: recordings in, signals out, in virtual time.
+
+\b
+Start here:
+  remora tour                              a guided replay in the terminal
+  remora synth --seconds 60 --seed 1 --market spot --out day.txt --truth truth.jsonl
+  remora replay day.txt --market spot --signals signals.jsonl
+  remora replay --help
+
+{EXIT_CODES}""",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class MarketName(StrEnum):
+    """Markets by the name the command line uses."""
+
+    SPOT = "spot"
+    USDM = "usdm"
+    COINM = "coinm"
+
+
+class SynthMarketName(StrEnum):
+    """Markets that synthetic order flow can be made for."""
+
+    SPOT = "spot"
+    USDM = "usdm"
+
+
+class PresetName(StrEnum):
+    """Sets of defaults a configuration starts from."""
+
+    LIVE = "live"
+    CAPTURE = "capture"
+
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="Recorded files of one session in the order of time (plain, gzip or Zstandard), "
+        "or one directory made by 'remora convert'.",
+        show_default=False,
+    ),
+]
+RecordedFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="Recorded files of one session in the order of time (plain, gzip or Zstandard).",
+        show_default=False,
+    ),
+]
+Market = Annotated[
+    MarketName | None,
+    typer.Option("--market", help="Market the recording was made on.", show_default=False),
+]
+SymbolName = Annotated[
+    str | None,
+    typer.Option(
+        "--symbol", help="Symbol to take; needed when the recording holds several.", show_default=False
+    ),
+]
+ExchangeInfo = Annotated[
+    Path | None,
+    typer.Option(
+        "--exchange-info",
+        metavar="FILE",
+        help="The venue's exchangeInfo answer (plain, gzip or Zstandard): units and tick are taken from it. "
+        "Without it they are inferred from the recording.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def replay(
+    files: Files,
+    *,
+    market: Market = None,
+    symbol: SymbolName = None,
+    exchange_info: ExchangeInfo = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Settings in TOML, over the preset.", show_default=False
+        ),
+    ] = None,
+    preset: Annotated[
+        PresetName,
+        typer.Option(
+            "--preset", help="Defaults to start from; 'capture' is for recordings of a few minutes."
+        ),
+    ] = PresetName.LIVE,
+    signals: Annotated[
+        Path | None,
+        typer.Option(
+            "--signals", metavar="FILE", help="Write every signal as a JSON line.", show_default=False
+        ),
+    ] = None,
+    bbo: Annotated[
+        Path | None,
+        typer.Option(
+            "--bbo",
+            metavar="FILE",
+            help="Write update_id,best_bid,best_ask after every applied depth update, 8 decimals.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one JSON object, the last line of stdout.")
+    ] = False,
+) -> None:
+    """Replay recorded market data through the engine.
+
+    The engine runs in virtual time: the output never depends on the clock of the machine.
+    The same files and settings give the same signals, byte for byte.
+
+    \b
+    Examples:
+      remora replay btcusdt.gz --market spot --preset capture
+      remora replay monday.gz tuesday.gz --market usdm --symbol ETHUSDT --signals signals.jsonl
+      remora replay BINANCE.ws.1.0 BINANCE.http.0.0 --market spot --symbol NKNUSDT
+      remora replay day.gz --market spot --exchange-info exchangeInfo.json --json | tail -1
+      remora replay converted/ --signals signals.jsonl
+
+    \b
+    Formats, recognised by content:
+      lines of '<receive time in ns> <JSON>', the REST depth answer as a bare document among them
+      raw captures of cryptofeed; give the ws and the http file of a capture together
+      a directory made by 'remora convert', which knows its market and units
+
+    \b
+    Exit codes: 0 done (a cut last line is left out and said), 2 bad input or configuration,
+    3 internal failure, 130 stopped by Ctrl-C (what was written stays in .partial files).
+    """
+    with _told():
+        from engine.replay.jobs import ReplayJob, run_replay
+
+        job = ReplayJob(
+            paths=tuple(files),
+            market=market.value if market is not None else None,
+            symbol=symbol,
+            exchange_info=exchange_info,
+            config=config,
+            preset=preset.value,
+            signals=signals,
+            bbo=bbo,
+        )
+        _exit(run_replay(job, as_json=as_json))
+
+
+@app.command()
+def convert(
+    files: RecordedFiles,
+    *,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Directory to make; new or empty.", show_default=False),
+    ],
+    market: Market = None,
+    symbol: SymbolName = None,
+    exchange_info: ExchangeInfo = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an older conversion in DIR.")] = False,
+) -> None:
+    """Make a memory-mapped event file, which replays faster.
+
+    The events of one instrument are read once and stored in the layout the engine works on.
+
+    The signals of the conversion are those of the recording, byte for byte.
+
+    \b
+    Examples:
+      remora convert btcusdt.gz --out btcusdt.events --market spot
+      remora replay btcusdt.events --signals signals.jsonl
+
+    \b
+    DIR holds events.bin (the events in the layout of this build) and meta.json (symbol, market, units,
+    counts). Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
+    """
+    with _told():
+        from engine.replay.jobs import ConvertJob, run_convert
+
+        job = ConvertJob(
+            paths=tuple(files),
+            out=out,
+            market=market.value if market is not None else None,
+            symbol=symbol,
+            exchange_info=exchange_info,
+            force=force,
+        )
+        _exit(run_convert(job))
+
+
+@app.command()
+def synth(
+    *,
+    seconds: Annotated[
+        int, typer.Option("--seconds", min=1, help="Length of the session.", show_default=False)
+    ],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes.", show_default=False)],
+    market: Annotated[
+        SynthMarketName, typer.Option("--market", help="Message shapes to write.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Recording to write.", show_default=False)
+    ],
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth",
+            metavar="FILE",
+            help="Write what really happened (every whale and iceberg) as JSON lines.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make a recording in which the whales are known.
+
+    The order flow is synthetic: a crowd trades on the engine's own matching.
+
+    The same arguments give the same bytes.
+
+    \b
+    Example:
+      remora synth --seconds 60 --seed 7 --market spot --out minute.txt --truth truth.jsonl
+      remora replay minute.txt --market spot --preset capture
+
+    \b
+    Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
+    """
+    with _told():
+        from engine.replay.jobs import run_synth
+
+        _exit(run_synth(seconds=seconds, seed=seed, market=market.value, out=out, truth=truth))
+
+
+@app.command()
+def tour(
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.1, max=10_000, help="Recorded seconds shown per second.")
+    ] = 60.0,
+) -> None:
+    """Show a replay live in the terminal.
+
+    It shows price, book, tape, profile, signals and latencies, then the report of the session.
+    The recorded BTCUSDT spot session of ../shared/data is played if it is there, else a synthetic minute.
+    Without a terminal plain progress lines are printed.
+
+    \b
+    Examples:
+      remora tour
+      remora tour --speed 20
+
+    \b
+    Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
+    """
+    with _told():
+        from engine.replay.jobs import run_tour
+
+        _exit(run_tour(speed=speed))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from engine.replay.jobs import version
+
+        typer.echo(f"remora {version()}")
+        raise typer.Exit(FINE)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+def _exit(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what goes wrong into one sentence and an exit code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        _say("stopped by Ctrl-C before there was a result")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as problem:
+        from engine.errors import RemoraError
+
+        if isinstance(problem, RemoraError) and problem.exit_code == BAD_INPUT:
+            _say(str(problem))
+            raise typer.Exit(BAD_INPUT) from None
+        import traceback
+
+        traceback.print_exc()
+        _say(f"internal failure, please report it: {type(problem).__name__}: {problem}")
+        raise typer.Exit(INTERNAL_FAILURE) from None
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"remora: {sentence.rstrip('.')}.", err=True)
+
+
+def main() -> None:
+    """Run the command of the process's arguments."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
