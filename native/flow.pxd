@@ -36,7 +36,8 @@ cdef class Flow:
     cdef FlowRate rate_10s
     cdef FlowRate rate_60s
     cdef FlowRate[RATE_BUCKETS] rate_ring
-    cdef int64_t rate_head                # number of the newest bucket; -1 before the first
+    cdef int64_t rate_head                # number of the newest bucket
+    cdef int64_t continuing_id            # the one trade id that may continue the running sweep; -1 = none
     cdef readonly int64_t sweep_timeout_ns
     cdef readonly int64_t last_trade_id   # -1: the chain starts with the next trade
     cdef readonly int64_t duplicates

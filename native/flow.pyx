@@ -70,7 +70,7 @@ cdef class Flow:
       time lies in a later UTC day; a trade of an earlier day that comes after it counts in the total only.
     * *Rates*: sums over buckets of 100 ms of receive time. A window of W covers the running bucket and the
       W/100 ms - 1 before it, so it reaches back more than W - 100 ms and at most W.
-    * A print that does not teach moves the id chain and nothing else.
+    * A print that does not teach moves the id chain and nothing else: a sweep goes on after it.
 
     Blind to: who traded and how many orders stood behind a sweep (inferred from time, side and ids;
     aggregate trades may merge several orders), and trades lost in transit, which are only counted in
@@ -86,7 +86,7 @@ cdef class Flow:
         self.sweep_due_ns = INT64_MAX
         self.last_trade_id = -1
         self.day = -1
-        self.rate_head = -1
+        self.continuing_id = -1
 
     cdef bint accepts(self, const Trade* trade) noexcept nogil:
         """Whether the trade is new; a duplicate or an older id is counted and refused."""
@@ -99,9 +99,7 @@ cdef class Flow:
         """Whether a sweep is open and this accepted trade does not continue it; changes nothing."""
         if not self.sweep_is_open or not trade.teaches:
             return False
-        # The id is compared with the chain, not with the sweep: a print that does not teach may stand
-        # between.
-        if self.last_trade_id < 0 or trade.trade_id != self.last_trade_id + 1:
+        if trade.trade_id != self.continuing_id:
             return True
         if trade.aggressor != self.sweep.aggressor or trade.venue_ns != self.sweep.venue_ns:
             return True
@@ -164,7 +162,11 @@ cdef class Flow:
             self.missing_ids += trade.trade_id - self.last_trade_id - 1
         self.last_trade_id = trade.trade_id
         if not trade.teaches:
+            # It hands the chain on only if it stands in it: an id lost before it still ends the sweep.
+            if trade.trade_id == self.continuing_id:
+                self.continuing_id += 1
             return
+        self.continuing_id = trade.trade_id + 1
         self.join_sweep(trade, now_ns)
 
         part.buy = 0
@@ -190,15 +192,11 @@ cdef class Flow:
         add_rate(&self.rate_60s, &part)
 
     cdef void advance(self, int64_t now_ns) noexcept nogil:
-        """Let the rate windows slide to a receive time; an earlier one changes nothing. Cost: at most 600
-        steps."""
+        """Let the rate windows slide to a receive time; an earlier one is ignored. Cost: <= 600 steps."""
         cdef int64_t target = now_ns // RATE_BUCKET_NS
         cdef int64_t head = self.rate_head
         cdef FlowRate* newest
         if target <= head:
-            return
-        if head < 0:
-            self.rate_head = target
             return
         if target - head >= RATE_BUCKETS:
             memset(self.rate_ring, 0, sizeof(self.rate_ring))
@@ -221,6 +219,7 @@ cdef class Flow:
     cdef void reset_chain(self) noexcept nogil:
         """Start the id chain anew after a reconnect: any id is next, no gap is counted across."""
         self.last_trade_id = -1
+        self.continuing_id = -1
 
     def apply(
         self,

@@ -1,7 +1,7 @@
 """Contents page of volatility: EWMA of squared one-minute log returns of the mid."""
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 
 @cython.final
@@ -12,8 +12,8 @@ cdef class Volatility:
     cdef double variance              # EWMA of squared log returns; NaN until ready
     cdef double previous_mid          # price units; NaN when the chain is broken
     cdef int64_t previous_minute
-    cdef readonly int32_t span
-    cdef readonly int32_t ready_after
+    cdef readonly int64_t span
+    cdef readonly int64_t ready_after
     cdef readonly int64_t n_returns
     cdef readonly int64_t n_breaks    # chains ended by an invalid book or a minute that is not the next
 

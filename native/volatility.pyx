@@ -39,7 +39,7 @@ cdef class Volatility:
     (1996), chapter 5, with the decay written as a span.
     """
 
-    def __cinit__(self, int32_t span=20, int32_t ready_after=5) -> None:
+    def __cinit__(self, int64_t span=20, int64_t ready_after=5) -> None:
         if not 1 <= span <= MAX_SPAN:
             raise ValueError(f"span is expected from 1 to {MAX_SPAN} returns, found {span}")
         if not 1 <= ready_after <= MAX_SPAN:
