@@ -1,6 +1,7 @@
 """Contents page of bars: time bars, volume bars and the footprint of the minute, from trades.
 
-One rule decides what belongs to a bar: the venue's own time of the trade. Every longer interval is a sum of minutes.
+One rule decides what belongs to a bar: the venue's own time of the trade. Longer intervals are
+sums of minutes.
 """
 
 cimport cython
@@ -70,7 +71,7 @@ cdef class Bars:
         Bar* rings[N_INTERVALS]   # closed bars
         int64_t capacities[N_INTERVALS]
         int64_t n_closed[N_INTERVALS]     # ever, since construction or reset
-        Bar opened[N_INTERVALS]   # n_trades 0 = none; beyond the minute: the closed minutes of the open bar only
+        Bar opened[N_INTERVALS]   # n_trades 0 = none; of a longer bar only its closed minutes
 
         int64_t row_units
         Footprint open_footprint

@@ -1,7 +1,7 @@
 """Stub of time bars, volume bars and the footprint."""
 
 from enum import IntEnum
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 INTERVALS: tuple[str, ...]
 
@@ -34,8 +34,8 @@ class BarRecord(NamedTuple):
 
 @final
 class Bars:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         tick: int,
         row_units: int = ...,
@@ -43,7 +43,7 @@ class Bars:
         grace_ns: int = ...,
         history: int = ...,
         footprint_rows: int = ...,
-    ) -> None: ...
+    ) -> Self: ...
     def apply(
         self,
         trade_id: int,

@@ -31,7 +31,7 @@ INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 
 
 class BarRecord(NamedTuple):
-    """One bar in whole numbers: venue time in ns, price units, quantity units, their product for the notional."""
+    """One bar in whole numbers: venue ns, price units, quantity units, their product for the notional."""
 
     open_ns: int
     close_ns: int
@@ -127,18 +127,19 @@ cdef class Bars:
     tick : int
         Tick size in price units, >= 1.
     row_units : int
-        Row height of the footprint in price units; 0 = chosen at the first trade: one basis point of its price,
-        rounded down to whole ticks, at least one tick.
+        Row height of the footprint in price units; 0 = chosen at the first trade: one basis point of its
+        price, rounded down to whole ticks, at least one tick.
     volume_bar_quantity : int
         Quantity units that close a volume bar; 0 = no volume bars.
     grace_ns : int
         How long after its end, in venue time, a bar without a successor waits for late trades.
     history : int
-        Closed one-minute bars kept, 1 to 2**20, 128 bytes each; 256 are kept of every other interval and of volume
-        bars. When a ring is full a new bar takes the place of the oldest; `n_closed_bars` tells how many there were.
+        Closed one-minute bars kept, 1 to 2**20, 128 bytes each; 256 are kept of every other interval and of
+        volume bars. When a ring is full a new bar takes the place of the oldest; `n_closed_bars` tells how
+        many there were.
     footprint_rows : int
-        Rows of a footprint, 16 to 2**20, centred on the first price of its minute; a trade outside them is counted
-        in `outside_trades` and missing from the footprint only.
+        Rows of a footprint, 16 to 2**20, centred on the first price of its minute; a trade outside them is
+        counted in `outside_trades` and missing from the footprint only.
 
     Raises
     ------
@@ -147,21 +148,24 @@ cdef class Bars:
 
     Notes
     -----
-    * A trade belongs to the minute of its venue time. The first trade of a later minute closes the open one at once;
-      otherwise `advance` does, when any message carries a venue time of at least its end + `grace_ns`.
-    * A trade of a minute that is closed already, or that passed empty, is late: counted, and left out of every bar,
-      volume bars included.
+    * A trade belongs to the minute of its venue time. The first trade of a later minute closes the open one
+      at once; otherwise `advance` does, when any message carries a venue time of at least its end +
+      `grace_ns`.
+    * A trade of a minute that is closed already, or that passed empty, is late: counted, and left out of
+      every bar, volume bars included.
     * A minute without trades has no bar, so neighbours in a list may lie further apart than their interval.
-    * Longer intervals are sums of closed minutes, hence exactly what the same trades would have built; they close
-      by the same clock as the minute. All are aligned to the UTC day.
-    * `mark_gap` says that trades may be missing between the last trade taken in and the next one: the open bars of
-      all intervals carry it, and the bars of the next trade too. The first bars after construction or `reset` carry
-      it, for their beginning was not seen.
-    * A volume bar closes with the trade that fills it. That trade is not split: a bar may hold more than asked.
+    * Longer intervals are sums of closed minutes, hence exactly what the same trades would have built; they
+      close by the same clock as the minute. All are aligned to the UTC day.
+    * `mark_gap` says that trades may be missing between the last trade taken in and the next one: the open
+      bars of all intervals carry it, and the bars of the next trade too. The first bars after construction
+      or `reset` carry it, for their beginning was not seen.
+    * A volume bar closes with the trade that fills it. That trade is not split: a bar may hold more than
+      asked.
     * A trade that does not teach, or whose price or quantity is not positive, is skipped and counted.
-    * A trade without a known aggressor counts in the volume, in no side of the footprint, and not as taker buy.
-    * Blind to: trades the venue never sent. A venue time far in the future would close everything up to it: the
-      caller refuses such messages; `reset` begins anew.
+    * A trade without a known aggressor counts in the volume, in no side of the footprint, and not as taker
+      buy.
+    * Blind to: trades the venue never sent. A venue time far in the future would close everything up to it:
+      the caller refuses such messages; `reset` begins anew.
 
     Cost: a trade is O(1); the close of a minute is O(8) plus the occupied rows of the footprint of the minute
     before. No allocation after construction.
@@ -226,7 +230,7 @@ cdef class Bars:
         if trade.venue_ns < self.closed_until_ns:
             self.late += 1
             return 0
-        # Everything before closed_until_ns is closed, so an open minute begins there: no division for its trades.
+        # An open minute begins at closed_until_ns, so its trades need no division.
         if minute.n_trades == 0 or trade.venue_ns >= minute.close_ns:
             open_ns = trade.venue_ns // MINUTE_NS * MINUTE_NS
             n = self.close_until(open_ns)
@@ -260,7 +264,7 @@ cdef class Bars:
         self.is_gap_pending = 1
 
     cdef const Bar* closed_bar(self, int interval, int64_t back) noexcept nogil:
-        # The closed bar `back` places before the newest, valid until the next trade; NULL if it is not kept.
+        # `back` places before the newest; valid until the next trade or advance; NULL if it is not kept.
         cdef int64_t n
         if interval < 0 or interval >= N_INTERVALS:
             return NULL
@@ -381,14 +385,9 @@ cdef class Bars:
     ) -> int:
         """Take in one trade and return how many bars it closed, over all intervals.
 
-        Parameters
-        ----------
-        trade_id, price, quantity, venue_ns, aggressor : int
-            Id, price units, quantity units, venue time in ns, `Side`.
-        first_id, last_id : int, optional
-            Of an aggTrade, the trades it merges; the trade's own id by default.
-        teaches : bool
-            False for a print that is no market trade.
+        `price` and `quantity` in units, `aggressor` a `Side`; `first_id` and `last_id` are the trades an
+        aggTrade merges, by default the trade's own id; `teaches` is False for a print that is no market
+        trade.
         """
         cdef Trade trade
         memset(&trade, 0, sizeof(Trade))

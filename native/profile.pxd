@@ -43,7 +43,7 @@ cdef class Profile:
 
         int128_t* volumes         # [n_rows] quantity units
         ProfileCell* cells        # [cell_capacity] ring in bucket order; NULL for a session profile
-        int32_t* cell_of_row      # [n_rows] the row's newest cell, -1 = none; believed only if the cell agrees
+        int32_t* cell_of_row      # [n_rows] the row's newest cell, -1 = none; the cell must agree
         int64_t oldest_cell       # ring position of the oldest cell
         int64_t n_cells
 

@@ -1,6 +1,6 @@
 """Stub of volume at price."""
 
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 class ValueArea(NamedTuple):
     is_ready: bool
@@ -14,8 +14,8 @@ class ValueArea(NamedTuple):
 
 @final
 class Profile:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         tick: int,
         window_ns: int,
@@ -26,7 +26,7 @@ class Profile:
         cells: int = ...,
         value_area: float = ...,
         two_row: bool = ...,
-    ) -> None: ...
+    ) -> Self: ...
     def apply(self, price: int, quantity: int, now_ns: int) -> None: ...
     def advance_to(self, now_ns: int) -> None: ...
     def clear(self) -> None: ...

@@ -55,8 +55,9 @@ cdef class Profile:
         Rows of the array, 16 to 2**20, centred on the first price: 16,384 rows of 1 bps reach from 18 % to
         182 % of it. A trade outside them is counted in `outside_trades` and does not teach.
     cells : int
-        Capacity in pairs of bucket and row of a rolling window, `rows` to 2**24, 32 bytes each. When it is full
-        the oldest bucket goes before its time, counted in `early_evictions`. Unused by a session profile.
+        Capacity in pairs of bucket and row of a rolling window, `rows` to 2**24, 32 bytes each. When it is
+        full the oldest bucket goes before its time, counted in `early_evictions`. Unused by a session
+        profile.
     value_area : float
         Share of the volume in the value area, read to a millionth, strictly between 0 and 1.
     two_row : bool
@@ -72,21 +73,25 @@ cdef class Profile:
     * The row height is chosen at the first trade after construction or `reset` and then stays.
     * The *point of control* is the row with the most volume; of equals the one nearest the middle between the
       lowest and the highest occupied row, of two equally near the lower.
-    * The *value area* starts at the point of control. While it holds no more than the wanted share, the larger of
-      the two neighbouring rows joins, of equals the upper; empty rows between occupied ones are rows like others.
-      With `two_row` the sums of the next two rows on each side are compared and both rows of the larger join;
-      an edge may then lie on an empty row.
+    * The *value area* starts at the point of control. While it holds no more than the wanted share, the
+      larger of the two neighbouring rows joins, of equals the upper; empty rows between occupied ones are
+      rows like others. With `two_row` the sums of the next two rows on each side are compared and both rows
+      of the larger join; an edge may then lie on an empty row.
     * Shares are compared in whole numbers: ``held x 1_000_000 <= total x share_in_millionths``.
-    * The age counts from the first trade after construction or `reset`; the eviction of that trade does not change
-      it, but a window that eviction has emptied starts its age anew: one trade after hours of silence is no profile.
+    * The age counts from the first trade after construction or `reset`; the eviction of that trade does not
+      change it, but a window that eviction has emptied starts its age anew: one trade after hours of
+      silence is no profile.
     * Time never runs back: an earlier time than the latest one seen is read as the latest.
     * A trade whose price or quantity is not positive counts as outside.
-    * Blind to: who traded and why, the order of prices within a bucket, and everything before the first trade.
+    * Blind to: who traded and why, the order of prices within a bucket, and everything before the first
+      trade.
 
-    Cost: a trade is O(1) plus the cells it evicts, each of which is evicted once; levels are O(occupied span of rows)
-    when something changed since the last call and O(1) otherwise. No allocation after construction.
+    Cost: a trade is O(1) plus the cells it evicts, each of which is evicted once; levels are O(occupied
+    span of rows) when something changed since the last call and O(1) otherwise. No allocation after
+    construction.
 
-    Source: the value area of the CBOT Market Profile (J. P. Steidlmayer); the single-row walk is common in charting.
+    Source: the value area of the CBOT Market Profile (J. P. Steidlmayer); the single-row walk is common in
+    charting.
     """
 
     def __cinit__(
@@ -114,7 +119,7 @@ cdef class Profile:
             raise ValueError(f"row_bps must be 0.000001 to 10000, found {row_bps}")
         if rows < 16 or rows > MAX_ROWS:
             raise ValueError(f"rows must be 16 to {MAX_ROWS}, found {rows}")
-        # A bucket has at most one cell a row: with this bound a full ring always holds an older bucket to give up.
+        # A bucket has at most one cell a row: with this bound a full ring always holds an older bucket.
         if window_ns != 0 and (cells < rows or cells > MAX_CELLS):
             raise ValueError(f"cells must be rows ({rows}) to {MAX_CELLS}, found {cells}")
         if not 1e-6 <= value_area <= 1.0 - 1e-6:
@@ -248,8 +253,10 @@ cdef class Profile:
         self.is_dirty = 0
 
     cdef void place(self, int64_t price) noexcept nogil:
-        # Whole numbers throughout: in binary fractions 1 bps of 70,000 is not exactly 7.
-        cdef int64_t ticks = <int64_t>(<int128_t>price * self.row_share // (<int128_t>self.tick * TEN_BILLION))
+        # In whole numbers: as doubles, 0.7 bps of 2,700,000 falls just below its 189.
+        cdef int64_t ticks = <int64_t>(
+            <int128_t>price * self.row_share // (<int128_t>self.tick * TEN_BILLION)
+        )
         self.units = (ticks if ticks > 1 else 1) * self.tick
         self.base_row = price // self.units - self.n_rows // 2
 
@@ -373,7 +380,7 @@ cdef class Profile:
         self.advance(now_ns)
 
     def clear(self) -> None:
-        """Forget all volume and the row height; `outside_trades`, `early_evictions`, `dropped_nodes` run on."""
+        """Forget all volume and the row height; the counts of what was left out or given up run on."""
         self.reset()
 
     def value_area(self, int64_t now_ns) -> ValueArea | None:
@@ -394,9 +401,9 @@ cdef class Profile:
         )
 
     def high_volume_nodes(self, double share=0.70, int capacity=64) -> list[int]:
-        """Return rows, ascending, that no row within 5 exceeds and that hold `share` of the most; without the POC.
+        """Return the rows that none within 5 exceeds and that hold `share` of the POC's volume; POC excluded.
 
-        Rows beyond `capacity` (1 to 64), the highest ones, are left out and counted in `dropped_nodes`.
+        Ascending. Rows beyond `capacity` (1 to 64), the highest, are left out and counted in `dropped_nodes`.
         """
         cdef int64_t[64] rows
         cdef int n, i
