@@ -63,6 +63,7 @@ class EntryReason(IntEnum):
     RHO_POST_MIN = 5
     RHO_PRE = 6
     PULLED = 7
+    SUPERSEDED = 8
 
 
 class Action(StrEnum):
