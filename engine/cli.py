@@ -19,7 +19,7 @@ Exit codes:
   0    done
   2    bad input or configuration, said in one sentence
   3    internal failure
-  130  stopped by Ctrl-C; what was written stays under a name ending in .partial
+  130  stopped by Ctrl-C; what was written stays under a name with .partial
 """
 
 app = typer.Typer(
@@ -166,6 +166,8 @@ def replay(
     """
     with _told():
         from engine.replay.jobs import ReplayJob, run_replay
+        from engine.replay.report import encode, render
+        from engine.view import progress
 
         job = ReplayJob(
             paths=tuple(files),
@@ -177,7 +179,14 @@ def replay(
             signals=signals,
             bbo=bbo,
         )
-        _exit(run_replay(job, as_json=as_json))
+        report = run_replay(job, progress())
+        if as_json:
+            for note in report.notes:
+                _say(note)
+            typer.echo(encode(report))
+        else:
+            typer.echo(render(report))
+        _exit(INTERRUPTED if report.interrupted else FINE)
 
 
 @app.command()
@@ -210,6 +219,7 @@ def convert(
     """
     with _told():
         from engine.replay.jobs import ConvertJob, run_convert
+        from engine.view import progress
 
         job = ConvertJob(
             paths=tuple(files),
@@ -219,7 +229,15 @@ def convert(
             exchange_info=exchange_info,
             force=force,
         )
-        _exit(run_convert(job))
+        meta = run_convert(job, progress())
+        typer.echo(
+            f"{out}: {meta.symbol} {meta.market}, {meta.records:,} events of {meta.messages:,} messages, "
+            f"{meta.events_bytes:,} bytes"
+        )
+        if meta.broken_lines:
+            _say(f"{meta.broken_lines} lines have no frame of the recording's format and were left out")
+        if meta.truncated:
+            _say("a file ends too early: converted to its last whole line")
 
 
 @app.command()
@@ -262,11 +280,17 @@ def synth(
     with _told():
         from engine.replay.jobs import run_synth
 
-        _exit(run_synth(seconds=seconds, seed=seed, market=market.value, out=out, truth=truth))
+        summary = run_synth(seconds, seed, "spot" if market is SynthMarketName.SPOT else "usdm", out, truth)
+        typer.echo(
+            f"{out}: {summary.symbol} {summary.market}, {summary.lines:,} lines: "
+            f"{summary.depth_updates:,} depth updates, {summary.trades:,} trades, "
+            f"{summary.tickers:,} tickers; {summary.parents} whales"
+        )
 
 
 @app.command()
 def tour(
+    *,
     speed: Annotated[
         float, typer.Option("--speed", min=0.1, max=10_000, help="Recorded seconds shown per second.")
     ] = 60.0,
@@ -286,9 +310,10 @@ def tour(
     Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
     """
     with _told():
-        from engine.replay.jobs import run_tour
+        from engine.view import run_tour
 
-        _exit(run_tour(speed=speed))
+        report = run_tour(speed)
+        _exit(INTERRUPTED if report.interrupted else FINE)
 
 
 def _show_version(wanted: bool) -> None:
@@ -321,7 +346,7 @@ def _told() -> Iterator[None]:
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        _say("stopped by Ctrl-C before there was a result")
+        _say("stopped by Ctrl-C; what was written stays under a name with .partial")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as problem:
         from engine.errors import RemoraError

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.errors import InputError
 from engine.replay.outputs import partial_path
+from native.eventfile import record_sizes
 
 FORMAT_VERSION: Final = 1
 EVENTS_NAME: Final = "events.bin"
@@ -26,17 +27,19 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes
     ----------
-    format : version of this layout.
+    format : version of the directory's layout.
+    layout : sizes of what a record is made of, in the build that wrote it.
     price_digits, quantity_digits : units are 10^-digits quote and base.
     tick : price units.
     contract_size : COIN-M: quote per contract; 1 elsewhere.
     units_from : where the units came from.
-    messages, broken_lines, refused, other_messages : of the recording, those without a record included.
+    messages, snapshots, broken_lines : of the recording, those without a record included.
     truncated : whether a recorded file ended too early.
     records, events_bytes : what ``events.bin`` holds.
     """
 
     format: int
+    layout: dict[str, int]
     symbol: str
     market: MarketName
     price_digits: int
@@ -45,9 +48,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     contract_size: int
     units_from: str
     messages: int
+    snapshots: int
     broken_lines: int
-    refused: int
-    other_messages: int
     truncated: bool
     records: int
     events_bytes: int
@@ -87,6 +89,11 @@ def read_meta(directory: Path) -> Meta:
         meta = msgspec.json.decode(text, type=Meta)
     except msgspec.DecodeError as problem:
         raise InputError(f"{path} does not describe a converted recording: {problem}.") from problem
+    if meta.layout != record_sizes():
+        raise InputError(
+            f"{directory} was written by a build with other records: expected {record_sizes()}, found "
+            f"{meta.layout}; convert the recording again."
+        )
     events = directory / EVENTS_NAME
     found = events.stat().st_size if events.is_file() else -1
     if found != meta.events_bytes:

@@ -64,6 +64,14 @@ class OutputFile:
         except OSError as problem:
             raise self._failed(problem) from problem
 
+    def keep(self) -> Path:
+        """Write what is buffered and leave the file under its partial name, which is returned."""
+        try:
+            self._file.close()
+        except OSError as problem:
+            raise self._failed(problem) from problem
+        return partial_path(self.path)
+
     def __enter__(self) -> Self:
         return self
 

@@ -39,7 +39,7 @@ class FrameToMask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):
-    """How many reached each step towards an entry."""
+    """How many reached each step towards an entry; the last are episodes neither entered nor over."""
 
     sweeps: int
     whales: int
@@ -48,6 +48,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     aligned: int
     cost: int
     entries: int
+    open: int
 
 
 class Units(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gaps, crossed : times the update chain broke, and updates after which the book was crossed.
     signals : count by kind.
     vetoes : count of confirmed episodes not entered, by reason.
+    scan_s, wall_s : the pass that learned symbols and units, and the replay itself; messages_per_s is of the
+        latter.
     truncated : a file ended inside a compressed block or a line and was replayed to its last whole line.
     interrupted : the replay was stopped before its end.
     """
@@ -97,6 +100,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     vetoes: dict[str, int]
     first_recv_ns: int
     last_recv_ns: int
+    scan_s: float
     wall_s: float
     messages_per_s: float
     frame_to_mask_ns: FrameToMask
@@ -137,9 +141,9 @@ def _sections(report: Report) -> Iterator[str]:
     if report.book_ticker.compared:
         yield f"             ({COMPARISON_RULE})"
     yield f"  signals    {_counts(report.signals)}"
-    yield "  funnel     " + " > ".join(
-        f"{name} {getattr(report.funnel, name)}" for name in Funnel.__struct_fields__
-    )
+    steps = [name for name in Funnel.__struct_fields__ if name != "open"]
+    still = f" ({report.funnel.open} still open)" if report.funnel.open else ""
+    yield "  funnel     " + " > ".join(f"{name} {getattr(report.funnel, name)}" for name in steps) + still
     if hours > 0:
         yield (
             f"             per hour: {report.funnel.sweeps / hours:,.0f} sweeps, "
@@ -152,7 +156,10 @@ def _sections(report: Report) -> Iterator[str]:
         yield "             pay twice its fees, spread and slippage."
     for kind in FrameToMask.__struct_fields__:
         yield _latency(kind, getattr(report.frame_to_mask_ns, kind))
-    yield f"  speed      {report.wall_s:.2f} s, {report.messages_per_s:,.0f} messages/s"
+    yield (
+        f"  speed      {report.wall_s:.2f} s, {report.messages_per_s:,.0f} messages/s, "
+        f"after a scan of {report.scan_s:.2f} s"
+    )
     for note in report.notes:
         yield f"  note       {note}"
 
@@ -164,7 +171,7 @@ def _compared(check: BookTickerCheck) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
 def _latency(kind: str, row: Percentiles) -> str:
