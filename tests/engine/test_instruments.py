@@ -163,6 +163,7 @@ def test_recorded_answer_without_filters_is_refused():
         from_exchange_info(gzip.decompress(path.read_bytes()), "BTCUSDT", MarketKind.SPOT)
 
 
+@pytest.mark.slow
 @given(units=st.integers(-INT64_MAX, INT64_MAX), digits=st.integers(0, 18))
 def test_price_text_and_units_are_inverse(units, digits):
     instrument = bitcoin(tick=f"1E-{digits}")
@@ -195,6 +196,7 @@ def test_quantity_finer_than_its_unit_is_cut_off_towards_zero():
     assert instrument.quantity_text(123456789) == "1.23456789"
 
 
+@pytest.mark.slow
 @given(units=st.integers(0, INT64_MAX), tick=st.integers(1, 5000), step=st.integers(1, 10**9))
 def test_rounding_down_stays_below_on_the_grid(units, tick, step):
     instrument = bitcoin(tick=str(tick), step=f"{step}E-8")
