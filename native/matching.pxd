@@ -1,6 +1,8 @@
-"""Contents page of price-time matching: the order book of the simulated exchange, order by order."""
+"""Contents page of price-time matching: what an order does to the resting ones, and what is told of it."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
+
+from native.resting cimport RestingOrder, RestingOrders
 
 
 cpdef enum OrderKind:
@@ -43,11 +45,11 @@ cpdef enum MatchReason:
     REASON_WOULD_TAKE = 4     # GTX against a standing opposite price
     REASON_ORDERS_FULL = 5    # the pool of resting orders is full
     REASON_LEVELS_FULL = 6    # the side has no room for another price
-    REASON_LEVEL_OVERFLOW = 7 # the sum at this price would not fit 64 bits
+    REASON_LEVEL_OVERFLOW = 7   # the sum at this price would not fit 64 bits
     REASON_EVENTS_FULL = 8    # the caller has not drained the event buffer
     REASON_NO_LIQUIDITY = 9   # remainder of IOC or market; FOK that cannot fill
     REASON_SELF_TRADE = 10
-    REASON_UNKNOWN_ORDER = 11 # never was, or is gone
+    REASON_UNKNOWN_ORDER = 11   # never was, or is gone
 
 
 cdef struct MatchEvent:
@@ -67,92 +69,29 @@ cdef struct MatchEvent:
     int32_t reserved
 
 
-cdef struct LevelChange:
-    int64_t price
-    int64_t displayed         # the new displayed quantity; 0: the price is empty
-    int64_t side              # Side of the book
-
-
-cdef struct RestingOrder:
-    int64_t order_id
-    int64_t owner
-    int64_t price
-    int64_t leaves            # displayed + hidden
-    int64_t displayed
-    int64_t tranche           # iceberg: quantity shown after a refill; 0: all is shown
-    int32_t level             # slot of its price
-    int32_t before            # neighbours in the queue; -1 = none
-    int32_t behind            # also the free list
-    int32_t side              # 0 bid, 1 ask
-
-
-cdef struct PriceLevel:
-    int64_t price
-    int64_t displayed
-    int64_t total             # displayed + hidden
-    int64_t changed_in        # drain period in which it entered the list of changes
-    int32_t head              # first in time; also the free list
-    int32_t tail
-    int32_t n_orders
-    int32_t reserved
-
-
 cdef class Matching:
-    cdef RestingOrder* orders
-    cdef PriceLevel* levels
-    cdef int32_t* table       # open addressing: order id -> slot, -1 = empty
-    cdef int64_t* keys[2]     # per side, rising; the best price last (a bid's key is its price, an ask's minus it)
-    cdef int32_t* slots[2]    # the level of each key
-    cdef int32_t n_levels[2]
-    cdef int32_t capacity_
-    cdef int32_t max_levels
-    cdef int32_t orders_used  # high-water mark of the pool
-    cdef int32_t orders_free  # head of the free list, -1 = none
-    cdef int32_t levels_used
-    cdef int32_t levels_free
-    cdef uint64_t table_mask
-    cdef int32_t table_shift
-    cdef int64_t next_id
-    cdef int64_t next_sequence
-    cdef int64_t drain_period
-    cdef readonly int32_t n_orders        # resting now
+    cdef readonly RestingOrders resting   # the book; others only read it
     cdef readonly int64_t n_fills         # ever; the running number of the last fill
     cdef readonly int64_t last_filled     # quantity the latest submitted order took
     cdef readonly int64_t n_refused       # requests refused because events were not drained
-    cdef readonly int64_t update_id       # +1 with every change of a displayed quantity
-    cdef readonly int64_t n_changes_lost  # >0: changes did not fit; take a snapshot
-    cdef MatchEvent* events
     cdef readonly int32_t n_events
+    cdef MatchEvent* events
     cdef int32_t event_capacity
-    cdef LevelChange* changes
-    cdef int32_t n_changes
-    cdef int32_t change_capacity
-    cdef bint is_losing_changes
+    cdef int64_t next_id
+    cdef int64_t next_sequence
 
     # hot
     cdef int64_t submit(self, int32_t side, int64_t price, int64_t quantity, int32_t kind, int32_t life,
                         int64_t owner, int32_t self_trade, int64_t display) noexcept nogil
     cdef int32_t cancel(self, int64_t order_id) noexcept nogil
     cdef int32_t reduce(self, int64_t order_id, int64_t leaves) noexcept nogil
-    cdef int64_t best_price(self, int32_t side) noexcept nogil
-    cdef int64_t displayed_at(self, int32_t side, int64_t price) noexcept nogil
-    cdef int32_t collect_changes(self) noexcept nogil
-    cdef void clear_changes(self) noexcept nogil
     cdef void clear_events(self) noexcept nogil
-    cdef int64_t take(self, int32_t book, int64_t taker_id, int64_t owner, int32_t self_trade, int64_t limit_key,
-                      int64_t left, int32_t* reason) noexcept nogil
+    cdef int32_t examine(self, int32_t side, int64_t price, int64_t quantity, int32_t kind, int32_t life,
+                         int32_t self_trade, int64_t display) noexcept nogil
+    cdef int64_t take(self, int32_t book, int64_t taker_id, int64_t owner, int32_t self_trade,
+                      int64_t limit_key, int64_t left, int32_t* reason) noexcept nogil
     cdef bint can_fill(self, int32_t book, int64_t limit_key, int64_t quantity, int64_t owner,
                        int32_t self_trade) noexcept nogil
-    cdef int32_t rest(self, int32_t book, int64_t order_id, int64_t owner, int64_t price, int64_t quantity,
-                      int64_t display) noexcept nogil
-    cdef int32_t find_order(self, int64_t order_id) noexcept nogil
-    cdef void remember(self, int64_t order_id, int32_t slot) noexcept nogil
-    cdef void forget(self, int64_t order_id) noexcept nogil
-    cdef int32_t find_key(self, int32_t book, int64_t key) noexcept nogil
-    cdef void unlink(self, int32_t slot) noexcept nogil
-    cdef void remove(self, int32_t slot) noexcept nogil
-    cdef void refill(self, int32_t slot) noexcept nogil
-    cdef void mark(self, int32_t book, PriceLevel* level) noexcept nogil
-    cdef void compact_changes(self) noexcept nogil
     cdef MatchEvent* push(self, int32_t kind, int32_t reason, int32_t side) noexcept nogil
-    cdef void tell(self, int32_t kind, int32_t reason, const RestingOrder* order, int64_t quantity) noexcept nogil
+    cdef void tell(self, int32_t kind, int32_t reason, const RestingOrder* order,
+                   int64_t quantity) noexcept nogil

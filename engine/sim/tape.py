@@ -1,4 +1,4 @@
-"""Write a synthetic recording: the crowd's market in the venue's message shapes, as a recorder would have kept it."""
+"""Write a synthetic recording: the crowd's market in the venue's messages, as a recorder keeps them."""
 
 import gzip
 import io
@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import zstandard
 
-from engine.sim.crowd import NS, Crowd, CrowdSpec, Market, Truth, btcusdt, endless
+from engine.sim.crowd import NS, Crowd, CrowdSpec, Market, btcusdt, endless
+from engine.sim.truth import Truth
 from native.matching import MatchedEvent, MatchKind
 
 # 2026-01-05 12:00:00 UTC: a fixed moment, so that a recording depends on its seed only.
@@ -19,7 +20,10 @@ START_NS = 1_767_614_400 * NS
 SNAPSHOT_AFTER_NS = 270_000_000
 SNAPSHOT_TRIP_NS = 38_000_000
 SNAPSHOT_LEVELS = 1_000
+MS = 1_000_000
 FILL = int(MatchKind.MATCH_FILL)
+
+Levels = list[tuple[int, int]]
 
 
 class SynthSummary(msgspec.Struct, frozen=True):
@@ -70,31 +74,25 @@ class Shapes:
         whole, part = divmod(lots, self._lot_scale)
         return f"{whole}.{part:0{self._lot_decimals}d}{self._quantity_zeros}"
 
-    def levels(self, levels: list[tuple[int, int]]) -> str:
+    def levels(self, levels: Levels) -> str:
         price, quantity = self.price, self.quantity
         return "[" + ",".join([f'["{price(p)}","{quantity(q)}"]' for p, q in levels]) + "]"
 
-    def depth(
-        self,
-        first_id: int,
-        final_id: int,
-        previous_id: int,
-        event_ms: int,
-        bids: list[tuple[int, int]],
-        asks: list[tuple[int, int]],
-    ) -> str:
+    def depth(self, ids: tuple[int, int, int], event_ms: int, bids: Levels, asks: Levels) -> str:
+        """Return the update with `ids` = (U, u, pu); spot has no pu."""
+        first, final, previous = ids
         times = f'"E":{event_ms},"T":{event_ms}' if self.is_usdm else f'"E":{event_ms}'
-        chain = f'"U":{first_id},"u":{final_id}' + (f',"pu":{previous_id}' if self.is_usdm else "")
+        chain = f'"U":{first},"u":{final}' + (f',"pu":{previous}' if self.is_usdm else "")
         return (
             f'{{"stream":"{self._depth}","data":{{"e":"depthUpdate",{times},"s":"{self.symbol}",{chain},'
             f'"b":{self.levels(bids)},"a":{self.levels(asks)}}}}}'
         )
 
     def trade(
-        self, trade_id: int, ticks: int, lots: int, trade_ms: int, event_ms: int, is_buyer_maker: bool
+        self, trade_id: int, level: tuple[int, int], *, is_buyer_maker: bool, trade_ms: int, event_ms: int
     ) -> str:
         maker = "true" if is_buyer_maker else "false"
-        what = f'"t":{trade_id},"p":"{self.price(ticks)}","q":"{self.quantity(lots)}"'
+        what = f'"t":{trade_id},"p":"{self.price(level[0])}","q":"{self.quantity(level[1])}"'
         if self.is_usdm:
             return (
                 f'{{"stream":"{self._trade}","data":{{"e":"trade","E":{event_ms},"T":{trade_ms},'
@@ -114,9 +112,8 @@ class Shapes:
             f'"a":"{self.price(ask[0])}","A":"{self.quantity(ask[1])}"{times}}}}}'
         )
 
-    def snapshot(
-        self, update_id: int, venue_ms: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]
-    ) -> str:
+    def snapshot(self, update_id: int, venue_ms: int, bids: Levels, asks: Levels) -> str:
+        """Return the answer of the REST depth endpoint."""
         times = f'"E":{venue_ms + 2},"T":{venue_ms},' if self.is_usdm else ""
         return f'{{"lastUpdateId":{update_id},{times}"bids":{self.levels(bids)},"asks":{self.levels(asks)}}}'
 
@@ -131,15 +128,16 @@ class Tape:
         self.low = self.high = 0
         self._out = out
         self._matching = crowd.matching
+        self._book = crowd.book
         is_usdm = crowd.spec.market == "usdm"
         self._is_usdm = is_usdm
         seeds = np.random.SeedSequence([seed, 7]).spawn(2)
         self._jitter = endless(np.random.Generator(np.random.PCG64(seeds[0])).standard_exponential).__next__
         self._uniform = endless(np.random.Generator(np.random.PCG64(seeds[1])).random).__next__
         self._id_offset = 5_123_107_000_000 if is_usdm else 50_093_239_000
-        self._diff_from = self._matching.update_id
+        self._diff_from = self._book.update_id
         self._previous_id = self._id_offset + self._diff_from
-        self._is_fresh = False
+        self._is_new_chain = False
         self._best = (0, 0, 0, 0)
         self._recv_ns = 0
 
@@ -161,8 +159,8 @@ class Tape:
                 self._publish_depth(now)
                 tick_ns += self._tick_gap_ns()
             elif now == snapshot_ns:
-                bids = self._matching.depth(1, SNAPSHOT_LEVELS)
-                asks = self._matching.depth(-1, SNAPSHOT_LEVELS)
+                bids = self._book.depth(1, SNAPSHOT_LEVELS)
+                asks = self._book.depth(-1, SNAPSHOT_LEVELS)
                 pending = (
                     now + SNAPSHOT_TRIP_NS,
                     self.shapes.snapshot(self._now_id(), now // 1_000_000, bids, asks),
@@ -178,56 +176,55 @@ class Tape:
         return 100_000_000
 
     def _now_id(self) -> int:
-        return self._id_offset + self._matching.update_id
+        return self._id_offset + self._book.update_id
 
     def _publish_act(self, now: int) -> None:
-        matching = self._matching
-        if self._is_fresh and matching.update_id > self._diff_from:
-            # USD-M ids are shared by all symbols: the chain is told by pu, not by U = u + 1.
-            self._is_fresh = False
+        book = self._book
+        if self._is_new_chain and book.update_id > self._diff_from:
+            # USD-M ids are shared by all symbols: the first change after a diff does not follow on its last.
+            self._is_new_chain = False
             if self._is_usdm:
                 self._id_offset += 20 + int(400 * self._jitter())
-        events = matching.drain_events()
-        for event in events:
+        for event in self._matching.drain_events():
             if event.kind == FILL:
                 self._publish_trade(event, now)
-        bid, ask = matching.best_bid, matching.best_ask
+        bid, ask = book.best_bid, book.best_ask
         if bid == 0 or ask == 0:
             return
-        best = (bid, matching.displayed(1, bid), ask, matching.displayed(-1, ask))
+        best = (bid, book.displayed(1, bid), ask, book.displayed(-1, ask))
         if best != self._best:
             self._best = best
             self.tickers += 1
-            text = self.shapes.ticker(self._now_id(), best[:2], best[2:], now // 1_000_000)
-            self._write(now, text)
+            self._write(now, self.shapes.ticker(self._now_id(), best[:2], best[2:], now // MS))
 
     def _publish_trade(self, event: MatchedEvent, now: int) -> None:
-        trade_id = self.crowd.first_trade_id + event.trade - 1
-        trade_ms = now // 1_000_000
-        event_ms = trade_ms if self._is_usdm or now % 1_000_000 < 500_000 else trade_ms + 1
+        trade_ms = now // MS
         self.trades += 1
         self.low = event.price if self.low == 0 else min(self.low, event.price)
         self.high = max(self.high, event.price)
-        self._write(
-            now, self.shapes.trade(trade_id, event.price, event.quantity, trade_ms, event_ms, event.side < 0)
+        text = self.shapes.trade(
+            self.crowd.first_trade_id + event.trade - 1,
+            (event.price, event.quantity),
+            is_buyer_maker=event.side < 0,
+            trade_ms=trade_ms,
+            event_ms=trade_ms if self._is_usdm or now % MS < MS // 2 else trade_ms + 1,
         )
+        self._write(now, text)
 
     def _publish_depth(self, now: int) -> None:
-        matching = self._matching
-        bids, asks = matching.drain_changes()
+        bids, asks = self._book.drain_changes()
         if not bids and not asks:
             return
-        first = self._id_offset + self._diff_from + 1
-        final = self._now_id()
-        self._write(now, self.shapes.depth(first, final, self._previous_id, now // 1_000_000, bids, asks))
+        ids = (self._id_offset + self._diff_from + 1, self._now_id(), self._previous_id)
+        self._write(now, self.shapes.depth(ids, now // MS, bids, asks))
         self.depth_updates += 1
         self.levels += len(bids) + len(asks)
-        self._previous_id = final
-        self._diff_from = matching.update_id
-        self._is_fresh = True
+        self._previous_id = ids[1]
+        self._diff_from = self._book.update_id
+        self._is_new_chain = True
 
     def _write(self, venue_ns: int, text: str) -> None:
-        # One connection: nothing overtakes, and what queued behind a slow packet follows within a microsecond or so.
+        # One connection: nothing overtakes; what queued behind a slow packet follows within microseconds.
         trip = 1_600_000 + int(700_000 * self._jitter())
         self._recv_ns = max(self._recv_ns + 400 + int(1_500 * self._uniform()), venue_ns + trip)
         self._out.write(f"{self._recv_ns} {text}\n".encode())
