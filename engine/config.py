@@ -155,32 +155,23 @@ PRESETS: dict[str, dict[Key, Value]] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: where it stands, what it may be, what it is by default and in each preset that differs."""
+    """One setting, read from the annotations of the tree; `presets` are the values of those that differ."""
 
     section: str
     key: str
-    expected: str
-    default: Value
-    presets: dict[str, Value]
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """The type, rule and default of one setting, read from the annotations of the tree."""
-
     type: type[bool] | type[int] | type[float] | type[str]
     rule: Rule
     default: Value
+    presets: dict[str, Value]
 
+    @property
     def expected(self) -> str:
         if self.rule.choices:
             return "one of " + ", ".join(f'"{name}"' for name in self.rule.choices)
         if self.type is bool:
             return "true or false"
-        return (
-            f"{'an integer' if self.type is int else 'a number'} from {self.rule.low:g} to {self.rule.high:g}"
-        )
+        kind = "an integer" if self.type is int else "a number"
+        return f"{kind} from {self.rule.low:g} to {self.rule.high:g}"
 
     def accept(self, found: object) -> Value | None:
         """Return the value in its own type, or None if it may not be that."""
@@ -209,16 +200,16 @@ class _Slot:
             return text
 
 
-def _slots() -> dict[Key, _Slot]:
-    slots: dict[Key, _Slot] = {}
-    defaults = Config()
-    for section in fields(Config):
-        part = getattr(defaults, section.name)
-        if isinstance(part, str):
-            continue
+def describe() -> tuple[Setting, ...]:
+    """List every setting with its type, rule, meaning and defaults, in the order of the tree."""
+    settings = []
+    for section in (one.name for one in fields(Config) if one.name != "preset"):
+        part = getattr(Config(), section)
         for key, hint in get_type_hints(type(part), include_extras=True).items():
-            slots[section.name, key] = _Slot(hint.__origin__, hint.__metadata__[0], getattr(part, key))
-    return slots
+            presets = {name: new[section, key] for name, new in PRESETS.items() if (section, key) in new}
+            (rule,) = hint.__metadata__
+            settings.append(Setting(section, key, hint.__origin__, rule, getattr(part, key), presets))
+    return tuple(settings)
 
 
 def load_config(path: Path | None, preset: str, environ: Mapping[str, str]) -> Config:
@@ -247,27 +238,23 @@ def load_config(path: Path | None, preset: str, environ: Mapping[str, str]) -> C
             key="preset",
             found=preset,
         )
-    slots = _slots()
-    values: dict[Key, Value] = {key: slot.default for key, slot in slots.items()} | PRESETS[preset]
+    settings = {(one.section, one.key): one for one in describe()}
+    values: dict[Key, Value] = {key: one.default for key, one in settings.items()} | PRESETS[preset]
     origins: dict[Key, str] = {}
     for given in (*_from_file(path), *_from_environment(environ)):
-        slot = _find(slots, given)
-        accepted = slot.accept(slot.read(str(given.found)) if isinstance(given, _Text) else given.found)
+        setting = _find(settings, given)
+        if setting is None:
+            continue
+        accepted = setting.accept(setting.read(str(given.found)) if given.is_text else given.found)
         if accepted is None:
-            raise ConfigError(
-                f"{given.origin}: [{given.section}] {given.key} expects {slot.expected()}, "
-                f"found {given.found!r}.",
-                origin=given.origin,
-                section=given.section,
-                key=given.key,
-                expected=slot.expected(),
-                found=repr(given.found),
+            raise given.refused(
+                f"[{given.section}] {given.key} expects {setting.expected}, found {given.found!r}."
             )
         values[given.section, given.key] = accepted
         origins[given.section, given.key] = given.origin
     _check_ordered(values, origins)
     tree: dict[str, str | dict[str, Value]] = {"preset": preset}
-    for section in dict.fromkeys(section for section, _ in slots):
+    for section in dict.fromkeys(section for section, _ in settings):
         tree[section] = {key: value for (owner, key), value in values.items() if owner == section}
     return msgspec.convert(tree, Config)
 
@@ -280,11 +267,16 @@ class _Given:
     section: str
     key: str
     found: object
+    is_text: bool = False  # the environment knows nothing else
 
-
-@dataclass(frozen=True, slots=True)
-class _Text(_Given):
-    """A value that is text because the environment knows nothing else."""
+    def refused(self, sentence: str) -> ConfigError:
+        return ConfigError(
+            f"{self.origin}: {sentence}",
+            origin=self.origin,
+            section=self.section,
+            key=self.key,
+            found=repr(self.found),
+        )
 
 
 def _from_file(path: Path | None) -> Iterator[_Given]:
@@ -303,42 +295,36 @@ def _from_file(path: Path | None) -> Iterator[_Given]:
         raise ConfigError(f"{path}: expected TOML, found: {error}.", origin=str(path)) from error
     for section, content in document.items():
         if not isinstance(content, dict):
-            raise ConfigError(
-                f"{path}: expected sections such as [entry], found the key {section} outside of any.",
-                origin=str(path),
-                key=section,
-            )
+            given = _Given(str(path), "", section, content)
+            raise given.refused(f"expected sections such as [entry], found {section} outside of any.")
+        if not content:
+            yield _Given(str(path), section, "", None)
         for key, value in content.items():
             yield _Given(str(path), section, key, value)
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[_Text]:
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     for name in sorted(environ):
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            yield _Text(f"environment {name}", section, key, environ[name])
+            yield _Given(f"environment {name}", section, key, environ[name], is_text=True)
 
 
-def _find(slots: Mapping[Key, _Slot], given: _Given) -> _Slot:
-    slot = slots.get((given.section, given.key))
-    if slot is not None:
-        return slot
-    sections = list(dict.fromkeys(section for section, _ in slots))
-    if given.section not in sections:
-        raise ConfigError(
-            f"{given.origin}: expected one of the sections {', '.join(sections)}, "
-            f"found [{given.section}]." + _did_you_mean(given.section, sections),
-            origin=given.origin,
-            section=given.section,
+def _find(settings: Mapping[Key, Setting], given: _Given) -> Setting | None:
+    """Return the setting that was given, None for the header of an empty section."""
+    keys = [key for section, key in settings if section == given.section]
+    if not keys:
+        sections = list(dict.fromkeys(section for section, _ in settings))
+        raise given.refused(
+            f"expected one of the sections {', '.join(sections)}, found [{given.section}]."
+            + _did_you_mean(given.section, sections)
         )
-    keys = [key for section, key in slots if section == given.section]
-    raise ConfigError(
-        f"{given.origin}: expected in [{given.section}] one of {', '.join(keys)}, "
-        f"found {given.key}." + _did_you_mean(given.key, keys),
-        origin=given.origin,
-        section=given.section,
-        key=given.key,
-    )
+    if given.key and given.key not in keys:
+        raise given.refused(
+            f"expected in [{given.section}] one of {', '.join(keys)}, found {given.key}."
+            + _did_you_mean(given.key, keys)
+        )
+    return settings.get((given.section, given.key))
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -358,30 +344,8 @@ def _check_ordered(values: Mapping[Key, Value], origins: Mapping[Key, str]) -> N
         low, high = values[section, small], values[section, large]
         if low > high:  # type: ignore[operator]
             origin = origins.get((section, small)) or origins[section, large]
-            raise ConfigError(
-                f"{origin}: [{section}] {small} expects at most {large} = {high}, found {low}.",
-                origin=origin,
-                section=section,
-                key=small,
-                found=repr(low),
-            )
-
-
-def describe() -> tuple[Setting, ...]:
-    """List every setting with its default and meaning, in the order of the tree."""
-    return tuple(
-        Setting(
-            section=section,
-            key=key,
-            expected=slot.expected(),
-            default=slot.default,
-            presets={
-                name: changed[section, key] for name, changed in PRESETS.items() if (section, key) in changed
-            },
-            meaning=slot.rule.meaning,
-        )
-        for (section, key), slot in _slots().items()
-    )
+            sentence = f"[{section}] {small} expects at most {large} = {high}, found {low}."
+            raise _Given(origin, section, small, low).refused(sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,10 @@ def test_environment_beats_file_beats_preset(written):
     assert config.cost.gate == "off"
 
 
+def test_empty_section_changes_nothing(written):
+    assert load_config(written("[entry]\n"), "live", {}) == Config()
+
+
 def test_other_environment_is_left_alone():
     assert load_config(None, "live", {"REMORA_DEBUG": "1", "PATH": "/bin", "X__Y": "1"}) == Config()
 
@@ -121,6 +125,9 @@ def test_other_environment_is_left_alone():
     ("text", "parts"),
     [
         ("[entri]\nrho_enter = 0.7\n", ("found [entri]", "Did you mean entry?")),
+        ("[entri]\n", ("found [entri]", "Did you mean entry?")),
+        ("[[entry]]\nrho_enter = 0.7\n", ("found entry outside of any",)),
+        ("[entry]\nrho_enter = {value = 0.7}\n", ("[entry] rho_enter", "found {'value': 0.7}")),
         ("[entry]\nrho_entr = 0.7\n", ("[entry]", "found rho_entr", "Did you mean rho_enter?")),
         ("[entry]\nrho_enter = 1.5\n", ("[entry] rho_enter", "a number from 0.01 to 0.99", "found 1.5")),
         ("[entry]\nrho_enter = nan\n", ("[entry] rho_enter", "found nan")),
@@ -188,7 +195,7 @@ def test_every_setting_is_described_and_its_default_is_allowed():
     settings = describe()
     assert len({(one.section, one.key) for one in settings}) == len(settings)
     for one in settings:
-        assert one.meaning
+        assert one.rule.meaning
         assert one.expected
         name = f"REMORA_{one.section}__{one.key}".upper()
         assert load_config(None, "live", {name: str(one.default)}) == Config()
