@@ -310,15 +310,23 @@ def tour(
     Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
     """
     with _told():
-        from engine.view import run_tour
+        from engine.replay.jobs import run_replay, tour_job
+        from engine.replay.report import render
+        from engine.view import LiveView, progress
 
-        report = run_tour(speed)
+        with tour_job() as job:
+            view = LiveView(speed)
+            try:
+                report = run_replay(job, progress(), view)
+            finally:
+                view.close()
+        typer.echo(render(report))
         _exit(INTERRUPTED if report.interrupted else FINE)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from engine.replay.jobs import version
+        from engine.replay.report import version
 
         typer.echo(f"remora {version()}")
         raise typer.Exit(FINE)
@@ -348,6 +356,11 @@ def _told() -> Iterator[None]:
     except KeyboardInterrupt:
         _say("stopped by Ctrl-C; what was written stays under a name with .partial")
         raise typer.Exit(INTERRUPTED) from None
+    except ImportError as problem:
+        if problem.name is None or problem.name.split(".")[0] != "native":
+            raise
+        _say(f"the compiled core is not built: {problem.name} is missing; 'make build' makes it")
+        raise typer.Exit(INTERNAL_FAILURE) from None
     except Exception as problem:
         from engine.errors import RemoraError
 

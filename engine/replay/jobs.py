@@ -1,12 +1,11 @@
 """The jobs of the command line: replay, convert, synthesise; from arguments to files and a report."""
 
 import os
+import tempfile
 import time
-import tomllib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -14,6 +13,7 @@ import msgspec
 
 from engine.config import Config, load_config
 from engine.errors import InputError
+from engine.records import Record
 from engine.replay.converted import (
     EVENTS_NAME,
     FORMAT_VERSION,
@@ -30,16 +30,22 @@ from engine.replay.report import (
     Percentiles,
     Report,
     Units,
+    version,
 )
-from engine.replay.session import Session, Watch
+from engine.replay.session import Session
 from engine.replay.sources import Source, open_source, source_lines
 from engine.replay.store import Tally
 from engine.replay.units import is_snapshot
 from engine.sim.tape import SynthSummary, synthesise
 from native.eventfile import record_sizes
 from native.histogram import Histogram
+from native.market import Market
 
 PROGRESS_EVERY: Final = 1024
+TOUR_CAPTURE: Final = "../shared/data/binance_spot_20240808"
+TOUR_FILES: Final = ("spot_btcusdt_20240808.gz", "spot_btcusdt_20240809.gz")
+TOUR_SECONDS: Final = 60.0
+TOUR_SEED: Final = 7
 
 
 class Progress(Protocol):
@@ -84,18 +90,20 @@ class ConvertJob:
     force: bool = False
 
 
-@dataclass(slots=True)
-class Pace:
-    """Hooks of a live view into a replay: shown records, and a call after every read.
+class View(Protocol):
+    """A live view of a replay, which may also slow it down."""
 
-    Attributes
-    ----------
-    begin : called with the session before its first line.
-    """
+    def begin(self, market: Market, kinds: Mapping[str, int], price_digits: int) -> None:
+        """Take the market and the running counts of records, before the first message."""
+        ...
 
-    begin: Callable[[Session, Source], None]
-    watch: Watch
-    on_read: Callable[[int], None]
+    def watch(self, record: Record) -> None:
+        """Take a record."""
+        ...
+
+    def on_read(self, recv_ns: int) -> None:
+        """Be told that everything received until `recv_ns` is applied."""
+        ...
 
 
 @dataclass(slots=True)
@@ -111,24 +119,14 @@ class _Played:
     kept: list[Path] = field(default_factory=list)
 
 
-def version() -> str:
-    """Return the version of Remora, installed or run from its sources."""
-    sources = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    if sources.is_file():
-        found = tomllib.loads(sources.read_text(encoding="utf-8"))["project"]
-        if found["name"] == "remora":
-            return str(found["version"])
-    return metadata.version("remora")
-
-
-def run_replay(job: ReplayJob, progress: Progress, pace: Pace | None = None) -> Report:
+def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> Report:
     """Replay a session and report what it found.
 
     Parameters
     ----------
     job : what to do.
     progress : told the bytes read.
-    pace : a live view, if there is one.
+    view : a live view, if there is one.
 
     Returns
     -------
@@ -150,11 +148,11 @@ def run_replay(job: ReplayJob, progress: Progress, pace: Pace | None = None) -> 
                 stack.enter_context(OutputFile(path)) if path is not None else None
                 for path in (job.signals, job.bbo)
             )
-            watch = pace.watch if pace is not None else None
+            watch = view.watch if view is not None else None
             session = Session(source.instrument, config, signals=signals, bbo=bbo, watch=watch)
             started_s = time.perf_counter()
             try:
-                _play(session, played, progress, pace)
+                _play(session, played, progress, view)
             except KeyboardInterrupt:
                 played.is_interrupted = True
                 session.finish()
@@ -184,10 +182,10 @@ def _open(job: ReplayJob | ConvertJob, progress: Progress) -> tuple[Source, floa
     return source, time.perf_counter() - started_s
 
 
-def _play(session: Session, played: _Played, progress: Progress, pace: Pace | None) -> None:
+def _play(session: Session, played: _Played, progress: Progress, view: View | None) -> None:
     source, tally = played.source, played.tally
-    if pace is not None:
-        pace.begin(session, source)
+    if view is not None:
+        view.begin(session.market, session.kinds, source.instrument.price_digits)
     if source.directory is not None:
         progress.start("replaying", source.meta.events_bytes if source.meta is not None else 0)
         events = memoryview(map_events(source.directory))
@@ -208,8 +206,8 @@ def _play(session: Session, played: _Played, progress: Progress, pace: Pace | No
         n_reads += 1
         if n_reads % PROGRESS_EVERY == 0:
             progress.update(tally.bytes_read)
-        if pace is not None:
-            pace.on_read(recv_ns)
+        if view is not None:
+            view.on_read(recv_ns)
 
     session.play_lines(source_lines(source, tally), on_read)
 
@@ -399,6 +397,21 @@ def run_synth(
             f"{problem.filename or out} cannot be written: {problem.strerror or problem}."
         ) from problem
     return summary
+
+
+@contextmanager
+def tour_job() -> Iterator[ReplayJob]:
+    """Give what the tour plays: the session recorded beside the project, else a synthetic minute."""
+    project = Path(__file__).resolve().parents[2]
+    for root in (Path(), project):
+        paths = tuple(root / TOUR_CAPTURE / name for name in TOUR_FILES)
+        if all(path.is_file() for path in paths):
+            yield ReplayJob(paths=paths, market="spot", preset="capture")
+            return
+    with tempfile.TemporaryDirectory(prefix="remora-tour-") as folder:
+        path = Path(folder) / "minute.txt"
+        synthesise(TOUR_SECONDS, TOUR_SEED, "spot", path, None)
+        yield ReplayJob(paths=(path,), market="spot", preset="capture")
 
 
 def _partial_like(path: Path) -> Path:

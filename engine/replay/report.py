@@ -1,6 +1,9 @@
 """What a replay found: one JSON object, and the same for a human to read."""
 
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -107,6 +110,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool
     interrupted: bool
     notes: tuple[str, ...]
+
+
+def version() -> str:
+    """Return the version of Remora, installed or run from its sources."""
+    sources = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if sources.is_file():
+        found = tomllib.loads(sources.read_text(encoding="utf-8"))["project"]
+        if found["name"] == "remora":
+            return str(found["version"])
+    return metadata.version("remora")
 
 
 def encode(report: Report) -> bytes:

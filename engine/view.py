@@ -1,0 +1,240 @@
+"""What a terminal shows of a running job: a progress bar, and the live view of one market."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from native.market import Market
+from rich.console import Console, Group
+from rich.layout import Layout
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from engine.records import Record, SignalRecord
+
+REFRESHES_PER_S: Final = 8
+BOOK_LEVELS: Final = 10
+TAPE_ROWS: Final = 20
+SIGNAL_ROWS: Final = 8
+BAR_WIDTH: Final = 14
+
+_SIDE_STYLE: Final = {1: "green", -1: "red", 0: "white"}
+
+
+class SilentProgress:
+    """Progress that is shown nowhere."""
+
+    def start(self, label: str, total: int) -> None:
+        """Do nothing."""
+
+    def update(self, done: int) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class BarProgress:
+    """A progress bar on the terminal behind stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def start(self, label: str, total: int) -> None:
+        """Show the next stage from its beginning."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(label, total=max(total, 1))
+        self._progress.start()
+
+    def update(self, done: int) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=done)
+
+    def stop(self) -> None:
+        """Take the bar off the terminal."""
+        self._progress.stop()
+
+
+def progress() -> SilentProgress | BarProgress:
+    """Return a progress bar if stderr is a terminal."""
+    console = Console(stderr=True)
+    return BarProgress(console) if console.is_terminal else SilentProgress()
+
+
+class LiveView:
+    """A replay at a readable speed: on a terminal as a picture, else as one line every ten recorded seconds.
+
+    Parameters
+    ----------
+    speed : recorded seconds per second; when the machine is slower, as fast as it can.
+    console : where to draw; stdout by default.
+    """
+
+    def __init__(self, speed: float, console: Console | None = None) -> None:
+        self._speed = speed
+        self._console = Console() if console is None else console
+        self._signals: deque[Record] = deque(maxlen=SIGNAL_ROWS)
+        self._live: Live | None = None
+        self._market: Market | None = None
+        self._kinds: Mapping[str, int] = {}
+        self._price_digits = 0
+        self._first_ns = 0
+        self._next_ns = 0
+        self._started_s = 0.0
+
+    def close(self) -> None:
+        """Leave the last picture on the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def begin(self, market: Market, kinds: Mapping[str, int], price_digits: int) -> None:
+        """Take the market to show, before its first message."""
+        self._market = market
+        self._kinds = kinds
+        self._price_digits = price_digits
+        self._started_s = time.monotonic()
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=False)
+            self._live.start()
+
+    def watch(self, record: Record) -> None:
+        """Take a record to show."""
+        self._signals.append(record)
+
+    def on_read(self, recv_ns: int) -> None:
+        """Wait until it is time to show `recv_ns`, and draw if a picture is due."""
+        if recv_ns < self._next_ns or self._market is None:
+            return
+        if not self._first_ns:
+            self._first_ns = recv_ns
+        if self._live is None:
+            self._next_ns = recv_ns + 10_000_000_000
+            self._print_line(self._market, recv_ns)
+            return
+        due_s = (recv_ns - self._first_ns) / 1e9 / self._speed
+        wait_s = due_s - (time.monotonic() - self._started_s)
+        if wait_s > 0:
+            time.sleep(wait_s)
+        # Behind schedule the picture is drawn less often in recorded time, never more often in real time.
+        late_ns = int(max(-wait_s, 0.0) * self._speed * 1e9)
+        self._next_ns = recv_ns + int(self._speed * 1e9 / REFRESHES_PER_S) + min(late_ns, 10_000_000_000)
+        self._live.update(self._picture(self._market, recv_ns), refresh=True)
+
+    def _print_line(self, market: Market, recv_ns: int) -> None:
+        self._console.print(
+            f"{(recv_ns - self._first_ns) / 1e9:6.0f} s  {self._price(market.best_bid)} / "
+            f"{self._price(market.best_ask)}  messages {market.messages:,}  sweeps {market.sweeps}  "
+            f"whales {market.whales}  episodes {market.episodes}  entries {self._kinds['entry']}  "
+            f"vetoes {self._kinds['veto']}",
+            highlight=False,
+        )
+
+    def _price(self, units: int) -> str:
+        digits = self._price_digits
+        return f"{units / 10**digits:,.{digits}f}"
+
+    def _picture(self, market: Market, recv_ns: int) -> Layout:
+        layout = Layout()
+        layout.split_column(
+            Layout(self._head(market, recv_ns), size=3),
+            Layout(name="middle", minimum_size=BOOK_LEVELS * 2 + 4),
+            Layout(self._signal_panel(), size=SIGNAL_ROWS + 2),
+        )
+        layout["middle"].split_row(
+            Layout(self._book_panel(market)),
+            Layout(self._tape_panel(market)),
+            Layout(Group(self._profile_panel(market), self._latency_panel(market))),
+        )
+        return layout
+
+    def _head(self, market: Market, recv_ns: int) -> Panel:
+        state = Text("live", "green") if market.is_valid else Text("no valid book", "red")
+        text = Text.assemble(
+            (f"{market.symbol}  ", "bold"),
+            (f"{self._price(market.best_bid)} / {self._price(market.best_ask)}  ", "bold cyan"),
+            f"spread {market.spread_bps:.2f} bps  sigma60 {market.sigma_60_bps:.2f} bps  ",
+            f"at {(recv_ns - self._first_ns) / 1e9:,.0f} s of the recording  ",
+            state,
+        )
+        return Panel(text, title="Remora", title_align="left")
+
+    def _book_panel(self, market: Market) -> Panel:
+        asks, bids = market.book_levels(-1, BOOK_LEVELS), market.book_levels(1, BOOK_LEVELS)
+        largest = max((quantity for _, quantity in [*asks, *bids]), default=1)
+        table = Table.grid(expand=True, padding=(0, 1))
+        table.add_column(justify="right")
+        table.add_column(justify="left", no_wrap=True)
+        for side, levels in ((-1, list(reversed(asks))), (1, bids)):
+            for price, quantity in levels:
+                bar = "█" * max(1, round(BAR_WIDTH * quantity / largest))
+                table.add_row(Text(self._price(price), _SIDE_STYLE[side]), Text(bar, _SIDE_STYLE[side]))
+        return Panel(table, title="book")
+
+    def _tape_panel(self, market: Market) -> Panel:
+        table = Table.grid(expand=True, padding=(0, 1))
+        table.add_column(justify="right")
+        table.add_column(justify="right")
+        for price, quantity, side in market.recent_trades(TAPE_ROWS):
+            style = _SIDE_STYLE[side]
+            table.add_row(Text(self._price(price), style), Text(f"{quantity:,}", style))
+        return Panel(table, title="tape")
+
+    def _profile_panel(self, market: Market) -> Panel:
+        table = Table.grid(expand=True, padding=(0, 1))
+        for name in ("profile", "VAL", "POC", "VAH"):
+            table.add_column(justify="left" if name == "profile" else "right")
+        table.add_row("", "VAL", "POC", "VAH", style="dim")
+        for profile in market.profiles():
+            style = "" if profile.is_ready else "dim"
+            values = (f"{value:,.{self._price_digits}f}" for value in (profile.val, profile.poc, profile.vah))
+            table.add_row(profile.source, *values, style=style)
+        return Panel(Group(table, Text(f"CVD {market.cvd:+,.4f}")), title="volume profile")
+
+    def _latency_panel(self, market: Market) -> Panel:
+        table = Table.grid(expand=True, padding=(0, 1))
+        table.add_row("frame to mask, us", "p50", "p99", "p99.9", style="dim")
+        for kind in ("depth", "trade", "ticker"):
+            row = market.frame_to_mask(kind)
+            if row.count:
+                table.add_row(kind, *(f"{row.percentile(q) / 1e3:.2f}" for q in (0.5, 0.99, 0.999)))
+        counts = Text(
+            f"sweeps {market.sweeps:,}  whales {market.whales:,}  episodes {market.episodes:,}\n"
+            f"entries {self._kinds['entry']:,}  vetoes {self._kinds['veto']:,}"
+        )
+        return Panel(Group(table, counts), title="engine")
+
+    def _signal_panel(self) -> Panel:
+        lines = [_told(record, self._first_ns) for record in reversed(self._signals)]
+        return Panel(Text("\n").join(lines), title="signals, newest first")
+
+
+def _told(record: Record, first_ns: int) -> Text:
+    """Return one record as one line."""
+    style = {"buy": "green", "sell": "red"}.get(record.side, "white")
+    at = f"{(record.recv_ns - first_ns) / 1e9:8.2f} s  "
+    if isinstance(record, SignalRecord):
+        what = "ENTRY" if record.veto is None else f"no entry: {record.veto}"
+        rest = f"  episode {record.episode}  target {_bps(record.target_bps)}  cost {_bps(record.cost_bps)}"
+        return Text(f"{at}{what:<22}{record.side:<5}{rest}", style)
+    notional = "" if not record.notional else f"  {record.notional:,.0f} quote"
+    rho = "" if record.rho is None else f"  rho {record.rho:+.2f}"
+    return Text(f"{at}{record.kind.replace('_', ' '):<22}{record.side:<5}{rho}{notional}", style)
+
+
+def _bps(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f} bps"
