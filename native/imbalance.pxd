@@ -35,9 +35,23 @@ cdef struct WindowRho:
     int32_t n_updates
 
 
+cdef struct Confirmation:
+    int32_t reason            # EntryReason
+    int32_t n_updates
+    double rho_pre
+    double rho_post
+    double rho_post_min
+    double pulled_share
+
+
 @final
 cdef class Imbalance:
     cdef Book _book
+    cdef double _rho_pre_min
+    cdef double _pulled_max
+    cdef int64_t _rho_pre_ns
+    cdef int64_t rho_post_ns
+    cdef int32_t _min_updates
     cdef double _band_min_bps
     cdef double _spread_multiple
     cdef int64_t _band_min_units
@@ -76,6 +90,9 @@ cdef class Imbalance:
     cdef int settle(self, int64_t now_ns) noexcept nogil
     cdef void window(self, int side, int64_t begin_ns, int64_t end_ns, WindowRho* out) noexcept nogil
     cdef double pulled_share(self, int side, int64_t now_ns) noexcept nogil
+    cdef void confirm(
+        self, int side, int64_t first_ns, int64_t end_ns, int64_t now_ns, Confirmation* out
+    ) noexcept nogil
     cdef void sample(self) noexcept nogil
     cdef double median_spread(self) noexcept nogil
     cdef double median_depth(self) noexcept nogil

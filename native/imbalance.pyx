@@ -13,7 +13,10 @@ from libc.math cimport INFINITY, NAN, exp, isnan
 from libc.stdint cimport INT64_MAX
 from libc.string cimport memmove, memset
 
-from native.events cimport int128_to_object
+from native.events cimport (
+    REASON_CONFIRMED, REASON_FEW_UPDATES, REASON_NOT_READY, REASON_PULLED, REASON_RHO_POST, REASON_RHO_POST_MIN,
+    REASON_RHO_PRE, int128_to_object,
+)
 
 
 cdef void median_push(RollingMedian* median, double value) noexcept nogil:
@@ -60,6 +63,8 @@ cdef class Imbalance:
         How long an imbalance must hold to become a signal.
     pulled_window_ns : int
         Window of the pulled share; a multiple of 20 ns.
+    rho_pre_min, rho_pre_ns, rho_post_ns, min_updates, pulled_max
+        What confirms a whale, see `confirmation`.
 
     Notes
     -----
@@ -70,7 +75,8 @@ cdef class Imbalance:
     def __cinit__(
         self, book: Book, *, band_min_bps: float = 2.0, band_spread_multiple: float = 1.5, band_min_ticks: int = 5,
         rho_enter: float = 0.60, rho_floor: float = 0.45, hold_ns: int = 500_000_000,
-        pulled_window_ns: int = 2_000_000_000,
+        pulled_window_ns: int = 2_000_000_000, rho_pre_min: float = -0.20, rho_pre_ns: int = 500_000_000,
+        rho_post_ns: int = 400_000_000, min_updates: int = 3, pulled_max: float = 0.5,
     ):
         if not 0.0 <= band_min_bps <= 1000.0:
             raise ValueError(f"band_min_bps must be 0 to 1000, found {band_min_bps}")
@@ -84,6 +90,18 @@ cdef class Imbalance:
             raise ValueError(f"hold_ns must not be negative, found {hold_ns}")
         if pulled_window_ns < CHANGE_BUCKETS or pulled_window_ns % CHANGE_BUCKETS:
             raise ValueError(f"pulled_window_ns must be a positive multiple of 20, found {pulled_window_ns}")
+        if rho_pre_ns < 1 or rho_post_ns < 1:
+            raise ValueError(f"rho_pre_ns and rho_post_ns must be positive, found {rho_pre_ns}, {rho_post_ns}")
+        if not 1 <= min_updates <= HISTORY // 4:
+            raise ValueError(f"min_updates must be 1 to {HISTORY // 4}, found {min_updates}")
+        if not -1.0 <= rho_pre_min <= 1.0 or not 0.0 <= pulled_max <= 1.0:
+            raise ValueError(f"rho_pre_min in [-1, 1] and pulled_max in [0, 1] are needed, found {rho_pre_min}, "
+                             f"{pulled_max}")
+        self._rho_pre_min = rho_pre_min
+        self._rho_pre_ns = rho_pre_ns
+        self.rho_post_ns = rho_post_ns
+        self._min_updates = min_updates
+        self._pulled_max = pulled_max
         self._book = book
         self._band_min_bps = band_min_bps
         self._spread_multiple = band_spread_multiple
@@ -285,6 +303,33 @@ cdef class Imbalance:
         share = <double>removed / <double>added
         return share if share < 1.0 else 1.0
 
+    cdef void confirm(
+        self, int side, int64_t first_ns, int64_t end_ns, int64_t now_ns, Confirmation* out
+    ) noexcept nogil:
+        # Judged at end_ns + rho_post_ns: what the book said before a sweep and says after it.
+        cdef WindowRho before, after
+        self.window(side, first_ns - self._rho_pre_ns, first_ns, &before)
+        self.window(side, end_ns, end_ns + self.rho_post_ns, &after)
+        out.rho_pre = before.mean
+        out.rho_post = after.mean
+        out.rho_post_min = after.lowest if after.n_updates else NAN
+        out.n_updates = after.n_updates
+        out.pulled_share = self.pulled_share(side, now_ns)
+        if isnan(before.mean) or isnan(after.mean):
+            out.reason = REASON_NOT_READY
+        elif after.n_updates < self._min_updates:
+            out.reason = REASON_FEW_UPDATES
+        elif not side * after.mean >= self._rho_enter:
+            out.reason = REASON_RHO_POST
+        elif not after.lowest >= self._rho_floor:
+            out.reason = REASON_RHO_POST_MIN
+        elif not side * before.mean >= self._rho_pre_min:
+            out.reason = REASON_RHO_PRE
+        elif not out.pulled_share < self._pulled_max:
+            out.reason = REASON_PULLED
+        else:
+            out.reason = REASON_CONFIRMED
+
     cdef void sample(self) noexcept nogil:
         # Once a second while the book is valid and has two sides.
         cdef double mid
@@ -359,6 +404,33 @@ cdef class Imbalance:
             raise ValueError(f"end_ns must be after begin_ns, found {begin_ns}, {end_ns}")
         self.window(side, begin_ns, end_ns, &out)
         return out.mean, out.lowest, out.n_updates
+
+    def confirmation(self, side: int, first_ns: int, end_ns: int, now_ns: int) -> tuple:
+        """Judge a sweep by the book around it.
+
+        Parameters
+        ----------
+        side : int
+            Side of the aggressor.
+        first_ns, end_ns : int
+            Receive times of the sweep's first and last fill.
+        now_ns : int
+            Moment of the judgement, end_ns + rho_post_ns in the market.
+
+        Returns
+        -------
+        tuple of (int, float, float, float, int, float)
+            EntryReason (0 = confirmed), rho_pre, rho_post, lowest side x rho after, updates after, pulled share.
+
+        Notes
+        -----
+        Confirmed when side x rho_post >= rho_enter over (end, end + rho_post_ns] with at least `min_updates` updates, none
+        below rho_floor, side x rho_pre >= rho_pre_min over the rho_pre_ns before the first fill, and less than
+        `pulled_max` of the supporting side's additions pulled again.
+        """
+        cdef Confirmation out
+        self.confirm(side, first_ns, end_ns, now_ns, &out)
+        return out.reason, out.rho_pre, out.rho_post, out.rho_post_min, out.n_updates, out.pulled_share
 
     def pulled(self, side: int, now_ns: int) -> float:
         """Return the share of a side's additions within the window that was pulled again, 0 to 1."""
