@@ -103,7 +103,6 @@ cdef inline void merge(Bar* bar, const Bar* later, int64_t open_ns, int64_t clos
         bar[0] = later[0]
         bar.open_ns = open_ns
         bar.close_ns = close_ns
-        bar.is_closed = 0
         return
     if later.high > bar.high:
         bar.high = later.high

@@ -347,6 +347,27 @@ def test_profile_equals_its_twin_at_every_step(
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [16, 19, 96])
+def test_ring_of_cells_used_many_times_over_equals_its_twin(cells):
+    source = random.Random(cells)
+    shape = {"tick": 1, "window_ns": 5 * MINUTE, "ready_ns": 0, "rows": 16, "cells": cells}
+    fast, slow = Profile(**shape), SlowProfile(**shape)
+    now = 0
+    for step in range(3_000):
+        now += source.choice([0, 5, 20, 200 if step % 50 == 0 else 1]) * SECOND
+        trade = (1_000_000 + 100 * source.randint(-9, 8), source.randint(1, 9), now)
+        fast.apply(*trade)
+        slow.apply(*trade)
+        if step % 700 == 699:
+            fast.clear()
+            slow.clear()
+        assert fast.snapshot() == slow.snapshot()
+    assert fast.early_evictions == slow.early_evictions
+    assert (fast.early_evictions > 0) == (cells < 96)
+    assert fast.outside_trades == slow.outside_trades > 0
+
+
 @given(
     steps=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 50), st.integers(0, 90)), min_size=2),
     cut=st.integers(1, 50),
