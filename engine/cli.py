@@ -356,17 +356,15 @@ def _told() -> Iterator[None]:
     except KeyboardInterrupt:
         _say("stopped by Ctrl-C; what was written stays under a name with .partial")
         raise typer.Exit(INTERRUPTED) from None
-    except ImportError as problem:
-        if problem.name is None or problem.name.split(".")[0] != "native":
-            raise
-        _say(f"the compiled core is not built: {problem.name} is missing; 'make build' makes it")
-        raise typer.Exit(INTERNAL_FAILURE) from None
     except Exception as problem:
         from engine.errors import RemoraError
 
         if isinstance(problem, RemoraError) and problem.exit_code == BAD_INPUT:
             _say(str(problem))
             raise typer.Exit(BAD_INPUT) from None
+        if isinstance(problem, ImportError) and (problem.name or "").startswith("native."):
+            _say(f"the compiled core is not built: {problem.name} is missing; 'make build' makes it")
+            raise typer.Exit(INTERNAL_FAILURE) from None
         import traceback
 
         traceback.print_exc()

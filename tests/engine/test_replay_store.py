@@ -12,7 +12,6 @@ from engine.errors import InputError
 from engine.replay.store import Framing, Line, Tally, open_recording, read_document, read_lines
 from tests.engine.recordings import START_NS, spot_session, text, write
 
-CAPTURES = Path("../shared/data")
 SESSION = text(spot_session())
 
 
@@ -207,10 +206,8 @@ def test_document_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.captures
-def test_cryptofeed_captures_give_every_message_and_snapshot() -> None:
-    folder = CAPTURES / "cryptofeed_binance_2021"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent")
+def test_cryptofeed_captures_give_every_message_and_snapshot(captures: Path) -> None:
+    folder = captures / "cryptofeed_binance_2021"
     lines, tally = read(folder / "BINANCE_20210405_10symbols.raw.gz")
     assert (len(lines), sum(line.symbol != "" for line in lines)) == (4709 + 1240 + 5408 + 10, 10)
     assert tally.broken_lines == 0

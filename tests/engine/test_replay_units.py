@@ -14,8 +14,6 @@ from engine.replay.units import Survey, survey, symbol_of
 from tests.engine.recordings import depth, snapshot, spot_session, text, ticker, trade, usdm_session, write
 from tests.oracles import recording_units
 
-CAPTURES = Path("../shared/data")
-
 
 def survey_of(tmp_path: Path, messages: list[dict[str, object]]) -> Survey:
     return survey(open_recording([write(tmp_path / "a", text(messages))]))
@@ -144,11 +142,10 @@ def test_messages_of_other_venues_are_not_taken_for_ours(tmp_path: Path) -> None
 
 
 @pytest.mark.captures
-def test_captures_of_other_venues_are_refused() -> None:
-    files = sorted((CAPTURES / "cryptofeed_multivenue").glob("*.*z*"))
-    files += sorted((CAPTURES / "hyperliquid_btc_20250126").glob("*.gz"))
-    if not files:
-        pytest.skip(f"{CAPTURES} is absent")
+def test_captures_of_other_venues_are_refused(captures: Path) -> None:
+    files = sorted((captures / "cryptofeed_multivenue").glob("*.*z*"))
+    files += sorted((captures / "hyperliquid_btc_20250126").glob("*.gz"))
+    assert files
     for path in files:
         with pytest.raises(InputError):
             survey(open_recording([path]))
@@ -165,12 +162,9 @@ def test_captures_of_other_venues_are_refused() -> None:
     ],
 )
 def test_units_of_captures_equal_the_slow_twin(
-    names: tuple[str, ...], symbol: str, messages: int | None, units: tuple[int, int]
+    captures: Path, names: tuple[str, ...], symbol: str, messages: int | None, units: tuple[int, int]
 ) -> None:
-    paths = [CAPTURES / name for name in names]
-    if not paths[0].exists():
-        pytest.skip(f"{CAPTURES} is absent")
-    recording = open_recording(paths)
+    recording = open_recording([captures / name for name in names])
     found = survey(recording)
     facts = found.facts(symbol)
     assert (facts.price_digits, facts.quantity_digits) == units
@@ -181,10 +175,10 @@ def test_units_of_captures_equal_the_slow_twin(
 
 @pytest.mark.captures
 @pytest.mark.slow
-def test_snapshots_of_two_captures_merged_into_one_file_find_their_symbols(tmp_path: Path) -> None:
-    folder = CAPTURES / "binance_usdm_20240808"
-    if not folder.is_dir():
-        pytest.skip(f"{CAPTURES} is absent")
+def test_snapshots_of_two_captures_merged_into_one_file_find_their_symbols(
+    captures: Path, tmp_path: Path
+) -> None:
+    folder = captures / "binance_usdm_20240808"
     lines = []
     for name in ("usdm_btcusdt_20240808.gz", "usdm_ethusdt_20240808.gz"):
         for number, line in enumerate(read_lines(open_recording([folder / name]), Tally())):
