@@ -1,10 +1,10 @@
 """Stub of trade flow."""
 
-from typing import final
+from typing import Self, final
 
 @final
 class Flow:
-    def __init__(self, sweep_timeout_ns: int = 10_000_000) -> None: ...
+    def __new__(cls, sweep_timeout_ns: int = 10_000_000) -> Self: ...
     def apply(
         self,
         trade_id: int,

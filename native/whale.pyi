@@ -1,11 +1,11 @@
 """Stub of whales."""
 
-from typing import final
+from typing import Self, final
 
 @final
 class Whale:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         floor_quote: float,
         notional_scale: float,
@@ -16,7 +16,7 @@ class Whale:
         min_sweeps: int = 500,
         capacity: int = 131_072,
         episode_gap_ns: int = 2_000_000_000,
-    ) -> None: ...
+    ) -> Self: ...
     def apply_depth_median(self, one_side_depth_quote: float) -> None: ...
     def apply_running(
         self, sweep: tuple[int, int, int, int, int, int, int, int, int, int, int, int, bool]

@@ -127,7 +127,8 @@ def test_sweep_when_all_agrees_then_it_grows_and_tells_its_sums() -> None:
     ]
     assert play(flow, tape) == []
     expected = (7, 9, 100, 102, 5 * MILLISECOND, 1_000, 1_002, 12, 1_210, BUY, 3, 2, False)
-    assert flow.running == expected
+    grown = flow.running
+    assert grown == expected
     assert flow.apply_time(1_002 + TIMEOUT - 1) is None
     assert flow.apply_time(1_002 + TIMEOUT) == expected
     assert flow.running is None

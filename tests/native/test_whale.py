@@ -230,6 +230,15 @@ def test_whale_when_its_sweep_grows_then_it_opens_once() -> None:
     assert not whale.apply_closed(sweep_of(2, 10**6), 0)
 
 
+def test_whale_when_ids_start_anew_after_a_reconnect_then_the_same_id_is_another_sweep() -> None:
+    whale = ready()
+    assert whale.apply_running(sweep_of(7, 100))
+    assert whale.apply_closed(sweep_of(7, 100), 0)
+    assert not whale.apply_closed(sweep_of(7, 100), 0)
+    assert whale.apply_running(sweep_of(7, 100))
+    assert whale.n_whales == 2
+
+
 def test_episode_when_the_gap_is_measured_then_from_the_end_of_the_last_whale() -> None:
     whale = ready()
     first = sweep_of(1, 100, first_ns=0)
