@@ -1,6 +1,9 @@
 """Contents page of the cursor: a pointer and an end over JSON text, never read past."""
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
+from libc.string cimport memcmp
+
+from native.events cimport PARSE_MISSING, PARSE_OK, PARSE_OVERFLOW, PARSE_SYNTAX, PARSE_TRUNCATED
 
 
 cdef struct Cursor:
@@ -8,8 +11,20 @@ cdef struct Cursor:
     const char* end
 
 
+cdef struct Spans:
+    # Where the values of an object's keys begin, after the object was stepped over: a one-letter key has its
+    # letter's place, the room that steps gives others a place from 1 to 31.
+    uint64_t seen_low
+    uint64_t seen_high
+    const char* at[128]
+
+
 cdef inline bint is_space(char c) noexcept nogil:
     return c == 32 or c == 10 or c == 13 or c == 9
+
+
+cdef inline bint is_digit(char c) noexcept nogil:
+    return 48 <= c <= 57
 
 
 cdef inline void skip_space(Cursor* c) noexcept nogil:
@@ -35,6 +50,11 @@ cdef inline bint take(Cursor* c, char expected) noexcept nogil:
     return False
 
 
+cdef inline bint at_value_end(const char* p, const char* end) noexcept nogil:
+    # Whether a number or a word may end before `p`.
+    return p >= end or is_space(p[0]) or p[0] == 44 or p[0] == 125 or p[0] == 93
+
+
 cdef inline bint take_string(Cursor* c, const char** start, int64_t* length) noexcept nogil:
     # A string with its raw content (escapes not resolved). False: none here, or it does not end.
     cdef const char* p
@@ -47,26 +67,113 @@ cdef inline bint take_string(Cursor* c, const char** start, int64_t* length) noe
             length[0] = p - start[0]
             c.p = p + 1
             return True
-        if p[0] == 92:
+        if p[0] == 92 and p + 1 < c.end:
             p += 1
         p += 1
     c.p = c.end
     return False
 
 
+cdef inline bint take_name(Cursor* c, const char** start, int64_t* length) noexcept nogil:
+    # A string that is compared byte by byte: one with an escape or a control character is refused, so that no
+    # name goes unrecognised because it is written another way.
+    cdef const char* p
+    if not take(c, 34):
+        return False
+    p = c.p
+    start[0] = p
+    while p < c.end:
+        if p[0] == 34:
+            length[0] = p - start[0]
+            c.p = p + 1
+            return True
+        if p[0] == 92 or <unsigned char>p[0] < 32:
+            break
+        p += 1
+    c.p = p
+    return False
+
+
 cdef inline bint take_integer(Cursor* c, int64_t* out) noexcept nogil:
-    # A non-negative integer of at most 18 digits.
+    # A non-negative integer. False with the cursor on a digit: that digit is beyond int64.
     cdef int64_t value = 0
     cdef const char* first
+    cdef int digit
     skip_space(c)
     first = c.p
-    while c.p < c.end and 48 <= c.p[0] <= 57:
-        if c.p - first == 18:
+    while c.p < c.end and is_digit(c.p[0]):
+        digit = c.p[0] - 48
+        if c.p - first >= 18 and value > (INT64_MAX - digit) // 10:
             return False
-        value = value * 10 + (c.p[0] - 48)
+        value = value * 10 + digit
         c.p += 1
     out[0] = value
-    return c.p > first and not (c.p < c.end and (c.p[0] == 46 or c.p[0] == 101 or c.p[0] == 69))
+    return c.p > first and at_value_end(c.p, c.end)
+
+
+cdef inline int broken(Cursor* c) noexcept nogil:
+    # Why a value could not be read: the text ended, or it is not the JSON that was expected.
+    return PARSE_TRUNCATED if c.p >= c.end else PARSE_SYNTAX
+
+
+cdef inline void clear(Spans* spans) noexcept nogil:
+    spans.seen_low = 0
+    spans.seen_high = 0
+
+
+cdef inline bint has(Spans* spans, int key) noexcept nogil:
+    if key < 64:
+        return (spans.seen_low >> key) & 1
+    return (spans.seen_high >> (key - 64)) & 1
+
+
+cdef inline void note(Spans* spans, int key, const char* at) noexcept nogil:
+    spans.at[key] = at
+    if key < 64:
+        spans.seen_low |= 1ULL << key
+    else:
+        spans.seen_high |= 1ULL << (key - 64)
+
+
+cdef inline int letter_of(const char* key, int64_t length) noexcept nogil:
+    # The place of a one-letter key, else 0. `take_name` lets no control character pass.
+    return <unsigned char>key[0] if length == 1 and <unsigned char>key[0] < 128 else 0
+
+
+cdef inline int integer_of(Spans* spans, int key, const char* end, int64_t* out) noexcept nogil:
+    cdef Cursor c
+    if not has(spans, key):
+        return PARSE_MISSING
+    c.p = spans.at[key]
+    c.end = end
+    if take_integer(&c, out):
+        return PARSE_OK
+    return PARSE_OVERFLOW if c.p < end and is_digit(c.p[0]) else PARSE_SYNTAX
+
+
+cdef inline int name_of(
+    Spans* spans, int key, const char* end, const char** start, int64_t* length
+) noexcept nogil:
+    cdef Cursor c
+    if not has(spans, key):
+        return PARSE_MISSING
+    c.p = spans.at[key]
+    c.end = end
+    return PARSE_OK if take_name(&c, start, length) else PARSE_SYNTAX
+
+
+cdef inline int flag_of(Spans* spans, int key, const char* end, bint* out) noexcept nogil:
+    cdef const char* p
+    if not has(spans, key):
+        return PARSE_MISSING
+    p = spans.at[key]
+    out[0] = p[0] == 116
+    if end - p >= 4 and memcmp(p, b"true", 4) == 0:
+        return PARSE_OK if at_value_end(p + 4, end) else PARSE_SYNTAX
+    if end - p >= 5 and memcmp(p, b"false", 5) == 0:
+        return PARSE_OK if at_value_end(p + 5, end) else PARSE_SYNTAX
+    return PARSE_SYNTAX
 
 
 cdef bint skip_value(Cursor* c) noexcept nogil
+cdef int note_letters(Cursor* c, Spans* spans) noexcept nogil

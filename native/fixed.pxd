@@ -1,4 +1,4 @@
-"""Contents page of decimal text <-> int64: eight digits at a time, exact, with overflow and excess-digit status."""
+"""Contents page of decimal text <-> int64: eight digits at a time, exact, overflow and excess digits told."""
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy

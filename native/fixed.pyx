@@ -52,7 +52,7 @@ cdef int read_decimal_slowly(const char** text, const char* end, int digits, int
 
 
 cdef int write_decimal(int64_t value, int digits, char* out) noexcept nogil:
-    # Writes at most 21 bytes, no terminator, and returns how many. INT64_MIN is not a price: refused as 0 bytes.
+    # Writes at most 21 bytes, no terminator, and returns how many. INT64_MIN has no positive twin: 0 bytes.
     cdef char scratch[24]
     cdef int n = 0, length = 0
     cdef bint negative = value < 0

@@ -1,17 +1,10 @@
 """Contents page of Binance's JSON: one frame of bytes -> one Message of int64, no Python object."""
 
 from cython cimport final
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
-from native.cursor cimport Cursor
+from native.cursor cimport Cursor, Spans
 from native.events cimport Level, Message
-
-
-cdef struct Spans:
-    # Where the values of the one-letter keys (and `pu`, at index 1) of an object begin.
-    uint64_t seen_low
-    uint64_t seen_high
-    const char* at[128]
 
 
 @final
@@ -25,20 +18,39 @@ cdef class BinanceJson:
     cdef bint _is_spot
     cdef char _symbol[32]
     cdef int64_t _symbol_length
+    # Of the frame that is being read:
+    cdef const char* _end
+    cdef const char* _stream      # name of the combined stream, NULL in a bare frame
+    cdef int64_t _stream_length
+    cdef int _status              # the first thing that was wrong
+    cdef int _levels_status       # of the first list of levels that could not be taken
     cdef int32_t _floored
+    cdef Spans* _spans            # of the object whose values are being read: one of the next three
     cdef Spans _outer
-    cdef Spans _inner
+    cdef Spans _data
+    cdef Spans _bar
 
     # hot
     cdef int parse(self, const char* frame, int64_t length) noexcept nogil
     cdef int parse_snapshot(self, const char* body, int64_t length) noexcept nogil
-    cdef int _object(self, Cursor* c, bint is_partial, bint is_wrapped) noexcept nogil
-    cdef int _event(self, const char* event, int64_t length, const char* end, bint is_partial) noexcept nogil
-    cdef int _depth(self, const char* end, bint is_partial) noexcept nogil
-    cdef int _trade(self, const char* end, bint is_aggregate) noexcept nogil
-    cdef int _ticker(self, const char* end) noexcept nogil
-    cdef int _kline(self, const char* end) noexcept nogil
-    cdef int _book_body(self, Cursor* c, int kind) noexcept nogil
+    cdef void _step(self, const char* text, int64_t length) noexcept nogil
+    cdef int _members(self, Cursor* c, Spans* spans, bint is_outermost) noexcept nogil
     cdef int _levels(self, Cursor* c, Level* out, int32_t* n) noexcept nogil
-    cdef int _decimal(self, Spans* spans, int key, const char* end, bint is_price, int64_t* out) noexcept nogil
-    cdef int _check_symbol(self, Spans* spans, const char* end) noexcept nogil
+    cdef void _unwrap(self) noexcept nogil
+    cdef void _event(self) noexcept nogil
+    cdef void _depth(self) noexcept nogil
+    cdef void _book(self, int kind) noexcept nogil
+    cdef void _trade(self, bint is_aggregate) noexcept nogil
+    cdef void _ticker(self) noexcept nogil
+    cdef void _kline(self) noexcept nogil
+    cdef void _check_symbol(self, int key) noexcept nogil
+    cdef void _check_stream(self) noexcept nogil
+    cdef void _check_levels(self, int bids, int asks) noexcept nogil
+    cdef void _integer(self, int key, int64_t* out) noexcept nogil
+    cdef void _time(self, int key, bint is_needed, int64_t* out_ns) noexcept nogil
+    cdef void _decimal(self, int key, bint is_price, int64_t* out) noexcept nogil
+    cdef void _interval(self, int key, int64_t* out_ns) noexcept nogil
+    cdef bint _flag(self, int key) noexcept nogil
+
+    # cold
+    cdef tuple _as_python(self)
