@@ -16,116 +16,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.sim.markets import CrowdSpec
 from engine.sim.truth import FairValue, ParentOrder, ParentSweep, PlantedIceberg, RegimeChange, Truth
 from native.matching import Matching, OrderLife
-
-Market = Literal["spot", "usdm"]
 
 NS = 1_000_000_000
 FAIR_STEP_NS = 50_000_000
 FAIR_STEP_S = FAIR_STEP_NS / NS
-BRANCHING = 0.65  # sweeps that one sweep brings about
+BRANCHING = 0.6  # sweeps that one sweep brings about
 GTX = int(OrderLife.LIFE_GTX)
 IOC = int(OrderLife.LIFE_IOC)
 
 
-@dataclass(frozen=True, slots=True)
-class CrowdSpec:
-    """
-    What one synthetic market is like.
-
-    Rates are means in the regime NORMAL. `quote` amounts are in the quote asset, distances in basis points of
-    the price, times in seconds.
-    """
-
-    symbol: str
-    market: Market
-    start_price: float
-    tick_decimals: int
-    price_zeros: int  # zeros the venue's text adds behind the tick
-    lot_decimals: int
-    quantity_zeros: int
-    orders_per_bps: float  # resting orders per side near the touch
-    order_quote: float  # mean size of one of them, further than some basis points away
-    near_share: float  # of that size, at the touch
-    touch_quote: float  # size the best price tends to
-    maker_rate: float  # new orders away from the touch, per second and side
-    reach_bps: float  # median distance of new orders
-    touch_rate: float  # actions at the best price, per second
-    sweep_rate: float
-    sweep_quote: float  # median
-    sweep_sigma: float
-    tail_quote: float  # start of the Pareto tail
-    tail_cap: float
-    whale_low: float
-    whale_high: float
-    whales_per_minute: float = 8.0
-    sigma_bps: float = 0.85  # of the fair value, per square root of a second
-
-    @property
-    def tick(self) -> float:
-        return 10.0**-self.tick_decimals
-
-    @property
-    def lot(self) -> float:
-        return 10.0**-self.lot_decimals
-
-
-def btcusdt(market: Market) -> CrowdSpec:
-    """Return the specification that resembles BTCUSDT of August 2024."""
-    if market == "spot":
-        return CrowdSpec(
-            symbol="BTCUSDT",
-            market="spot",
-            start_price=61_800.0,
-            tick_decimals=2,
-            price_zeros=6,
-            lot_decimals=5,
-            quantity_zeros=3,
-            orders_per_bps=32.0,
-            order_quote=9_000.0,
-            near_share=0.5,
-            touch_quote=150_000.0,
-            maker_rate=68.0,
-            reach_bps=3.2,
-            touch_rate=26.0,
-            sweep_rate=21.0,
-            sweep_quote=200.0,
-            sweep_sigma=2.0,
-            tail_quote=4_500.0,
-            tail_cap=80_000.0,
-            whale_low=270_000.0,
-            whale_high=1_000_000.0,
-        )
-    return CrowdSpec(
-        symbol="BTCUSDT",
-        market="usdm",
-        start_price=61_800.0,
-        tick_decimals=1,
-        price_zeros=1,
-        lot_decimals=3,
-        quantity_zeros=0,
-        orders_per_bps=60.0,
-        order_quote=16_000.0,
-        near_share=0.3,
-        touch_quote=215_000.0,
-        maker_rate=330.0,
-        reach_bps=5.9,
-        touch_rate=85.0,
-        sweep_rate=18.0,
-        sweep_quote=1_100.0,
-        sweep_sigma=1.9,
-        tail_quote=25_000.0,
-        tail_cap=300_000.0,
-        whale_low=560_000.0,
-        whale_high=1_500_000.0,
-    )
-
-
 REGIMES: tuple[tuple[Literal["CALM", "NORMAL", "WILD"], float, float], ...] = (
-    ("CALM", 0.65, 0.6),
+    ("CALM", 0.75, 0.6),
     ("NORMAL", 1.0, 1.0),
-    ("WILD", 1.8, 1.7),
+    ("WILD", 1.5, 1.6),
 )
 
 
@@ -430,8 +336,8 @@ class Crowd:
         else:
             n = 6 + int(10 * self._uniform())
             weights = [(0.6 + 0.8 * self._uniform()) / n for _ in range(n)]
-        side = self._side(0.5 + 0.4 * math.tanh(1.5 * self._lean))
-        parent = Parent(side, weights, lead, self._uniform() < 0.6, self.now_ns)
+        side = self._side(0.5 + 0.5 * math.tanh(2.0 * self._imbalance()))
+        parent = Parent(side, weights, lead, self._uniform() < 0.65, self.now_ns)
         self.n_parents += 1
         self._on_parent_sweep(parent)
 
@@ -457,7 +363,7 @@ class Crowd:
                 moved = abs((self._touch(-side) or best) - best) / self._ticks_per_bps
                 self._walk_bps += side * moved * (0.55 if parent.is_supported else 0.15)
                 if weight >= 0.3:
-                    self._answer(side if parent.is_supported else -side)
+                    self._answer(side, parent.is_supported)
         if parent.weights:
             self._after(0.03 + 0.35 * self._exponential(), partial(self._on_parent_sweep, parent))
         elif parent.sweeps:
@@ -474,11 +380,33 @@ class Crowd:
                 )
             )
 
-    def _answer(self, side: int) -> None:
-        # Makers take the side they believe in: fresh orders near the touch, and a lean that lasts seconds.
-        self._lean += 1.2 * side
-        for _ in range(14):
-            self._after(0.004 + 0.04 * self._exponential(), partial(self._on_support, side))
+    def _imbalance(self) -> float:
+        sums = []
+        for side in (1, -1):
+            reach = self._touch(side) - side * 2.0 * self._ticks_per_bps
+            sums.append(sum(lots for price, lots in self.book.depth(side, 200) if (price - reach) * side > 0))
+        return (sums[0] - sums[1]) / max(1, sums[0] + sums[1])
+
+    def _answer(self, side: int, is_supported: bool) -> None:
+        # Makers who believe the whale add on its side and step back from the other, and lean for seconds;
+        # makers who do not, fill what it took.
+        if is_supported:
+            self._lean += 1.0 * side
+            for delay in (0.002, 0.05, 0.15):
+                self._after(delay + 0.008 * self._exponential(), partial(self._on_retreat, -side))
+        else:
+            self._lean -= 0.4 * side
+        supported = side if is_supported else -side
+        for _ in range(12):
+            self._after(0.004 + 0.04 * self._exponential(), partial(self._on_support, supported))
+
+    def _on_retreat(self, side: int) -> None:
+        best = self._touch(side)
+        for price, _ in self.book.depth(side, 200):
+            if (best - price) * side > 2.5 * self._ticks_per_bps:
+                return
+            if self._uniform() < 0.5:
+                self._withdraw(side, price, 1_000_000)
 
     def _on_support(self, side: int) -> None:
         best = self._touch(side)

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import zstandard
 
-from engine.sim.crowd import NS, Crowd, CrowdSpec, Market, btcusdt, endless
+from engine.sim.crowd import NS, Crowd, endless
+from engine.sim.markets import CrowdSpec, Market, btcusdt
 from engine.sim.truth import Truth
 from native.matching import MatchedEvent, MatchKind
 
