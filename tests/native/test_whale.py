@@ -286,6 +286,32 @@ def test_window_when_full_then_the_oldest_goes_early_and_is_counted() -> None:
     assert (whale.n_window, whale.early_evictions, whale.sweep_quantile) == (3, 2, lower_edge(30.0))
 
 
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 4)), max_size=40), st.integers(1, 4))
+def test_window_when_it_wraps_then_it_holds_the_last_ones_of_its_length(
+    arrivals: list[tuple[int, int]], capacity: int
+) -> None:
+    whale = Whale(
+        floor_quote=0.0,
+        notional_scale=1.0,
+        adaptive_floor=False,
+        capacity=capacity,
+        min_sweeps=1,
+        quantile=0.5,
+        window_ns=10,
+    )
+    now_ns = n_early = 0
+    window: list[tuple[int, int]] = []
+    for notional, pause_ns in arrivals:
+        now_ns += pause_ns
+        fed(whale, [notional], now_ns)
+        window = [entry for entry in window if now_ns - entry[0] < 10]
+        n_early += len(window) == capacity
+        window = [*window, (now_ns, notional)][-capacity:]
+        exact = numpy.quantile([float(quote) for _, quote in window], 0.5, method="lower")
+        assert whale.sweep_quantile == lower_edge(float(exact))
+        assert (whale.n_window, whale.early_evictions) == (len(window), n_early)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
