@@ -43,6 +43,7 @@ def same(first: float, second: float) -> bool:
     return first == second or (math.isnan(first) and math.isnan(second))
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(st.integers(0, 10**16), st.integers(0, 300)), min_size=1, max_size=80),
     st.floats(0.0, 1.0),
@@ -286,6 +287,7 @@ def test_window_when_full_then_the_oldest_goes_early_and_is_counted() -> None:
     assert (whale.n_window, whale.early_evictions, whale.sweep_quantile) == (3, 2, lower_edge(30.0))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 4)), max_size=40), st.integers(1, 4))
 def test_window_when_it_wraps_then_it_holds_the_last_ones_of_its_length(
     arrivals: list[tuple[int, int]], capacity: int
