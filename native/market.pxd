@@ -1,0 +1,156 @@
+"""Contents page of the market: all we know of one instrument, and the order in which the rooms hear of a message."""
+
+from cython cimport final
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
+
+from native.backlog cimport Backlog
+from native.bars cimport Bars
+from native.book cimport Book
+from native.crosscheck cimport Crosscheck
+from native.events cimport DepthUpdate, FlowEvent, Message, Sweep, Trade
+from native.flow cimport Flow
+from native.histogram cimport Histogram
+from native.imbalance cimport Confirmation, Imbalance
+from native.profile cimport Profile, ProfileLevels
+from native.sequence cimport Sequence
+from native.triggers cimport Triggers
+from native.volatility cimport Volatility
+from native.whale cimport Whale
+from native.wire.binance_json cimport BinanceJson
+
+
+cdef enum:
+    EVENT_CAPACITY = 4096     # flow events until they are taken; when full the oldest is lost and counted
+    BBO_CAPACITY = 65536      # applied updates until they are taken; likewise
+    TAPE = 64                 # last trades, for views
+
+
+cdef struct CandidateState:
+    int64_t episode
+    int32_t side
+    int32_t is_armed
+    double notional
+    double threshold
+    int64_t last_whale_ns
+    int64_t expires_ns
+    Confirmation confirmation
+
+
+cdef struct BboRow:
+    int64_t update_id
+    int64_t best_bid
+    int64_t best_ask
+
+
+@final
+cdef class Market:
+    cdef readonly Book book
+    cdef readonly Imbalance imbalance
+    cdef readonly Flow flow
+    cdef readonly Whale whale
+    cdef readonly Profile rolling
+    cdef readonly Profile session
+    cdef readonly Bars bars
+    cdef readonly Volatility volatility
+    cdef readonly Triggers triggers
+    cdef readonly Sequence sequence
+    cdef readonly Crosscheck crosscheck
+    cdef readonly Backlog backlog
+    cdef BinanceJson _wire
+    cdef Histogram _depth_ns
+    cdef Histogram _trade_ns
+    cdef Histogram _ticker_ns
+
+    cdef readonly str symbol
+    cdef readonly int kind                # MarketKind
+    cdef readonly int index
+    cdef readonly int instrument_epoch
+    cdef readonly int book_epoch          # +1 with every snapshot applied
+    cdef readonly int price_digits
+    cdef readonly int quantity_digits
+    cdef readonly double price_scale      # quote per price unit
+    cdef double _quantity_scale           # base (or contracts) per quantity unit
+    cdef double _notional_scale           # quote per price unit x quantity unit; inverse: per quantity unit
+    cdef double _contract_size            # inverse: quote per contract; else 0
+    cdef double _node_share
+    cdef int64_t _stale_ns
+    cdef int64_t _episode_window_ns
+    cdef bint _has_session
+
+    cdef readonly int64_t now_ns          # corridor time of what is being decided
+    cdef readonly int64_t last_recv_ns
+    cdef readonly int64_t last_venue_ns
+    cdef readonly bint is_valid           # the book is LIVE and not crossed
+    cdef readonly int64_t update_id
+    cdef int64_t _time_offset_ns          # venue minus receive time of the last message whose time was believed
+    cdef int _n_disbelieved               # venue times in a row that were not
+    cdef bint _is_started
+    cdef int64_t _day                     # UTC day of the session profile; -1 before the first trade
+    cdef ProfileLevels _previous          # the last whole session's final levels
+    cdef bint _previous_is_naked
+    cdef int64_t _inside_rolling_ns       # last second with mid inside the value area
+    cdef int64_t _inside_session_ns
+    cdef int64_t _inside_previous_ns
+
+    cdef Sweep _confirm_sweep             # the whale whose window after it is running
+    cdef int64_t _confirm_episode
+    cdef double _confirm_threshold
+    cdef bint _confirm_waits
+    cdef int64_t _confirmed_episode       # last episode counted in `imbalance_confirmed`
+    cdef CandidateState _candidate
+
+    cdef FlowEvent* _events
+    cdef int64_t _n_events                # ever
+    cdef int64_t _n_taken
+    cdef BboRow* _bbo                     # NULL unless enabled
+    cdef int64_t _n_bbo
+    cdef int64_t _n_bbo_taken
+    cdef Trade _tape[TAPE]
+    cdef int64_t _n_tape
+
+    cdef readonly int64_t messages
+    cdef readonly int64_t depth_updates
+    cdef readonly int64_t depth_applied
+    cdef readonly int64_t snapshots
+    cdef readonly int64_t trades
+    cdef readonly int64_t tickers
+    cdef readonly int64_t klines
+    cdef readonly int64_t partial_books
+    cdef readonly int64_t other_messages
+    cdef readonly int64_t foreign_messages
+    cdef readonly int64_t refused
+    cdef readonly int64_t crossed
+    cdef readonly int64_t stale_periods
+    cdef readonly int64_t time_outliers   # venue times more than a minute off what the clock says
+    cdef readonly int64_t floored_quantities
+    cdef readonly int64_t imbalance_confirmed
+    cdef readonly int64_t lost_events
+    cdef readonly int64_t lost_bbo
+
+    # hot
+    cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil
+    cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil
+    cdef uint32_t run_timers(self, int64_t now_ns) noexcept nogil
+    cdef uint32_t _on_timer(self, int timer) noexcept nogil
+    cdef uint32_t _on_depth(self, const DepthUpdate* update) noexcept nogil
+    cdef uint32_t _apply_depth(self, const DepthUpdate* update) noexcept nogil
+    cdef uint32_t _on_snapshot(self, const DepthUpdate* snapshot) noexcept nogil
+    cdef uint32_t _invalidate(self) noexcept nogil
+    cdef uint32_t _on_trade(self, const Trade* trade) noexcept nogil
+    cdef uint32_t _close_sweep(self) noexcept nogil
+    cdef uint32_t _confirm(self) noexcept nogil
+    cdef uint32_t _on_second(self) noexcept nogil
+    cdef void _roll_session(self, const Trade* trade) noexcept nogil
+    cdef bint _believes(self, int64_t venue_ns) noexcept nogil
+    cdef double _depth_quote(self) noexcept nogil
+    cdef bint _is_known(self, int64_t price, int book_side) noexcept nogil
+    cdef uint32_t _run(self, const char* data, int64_t* at, int64_t end) noexcept nogil
+    cdef void _mark_inside(self) noexcept nogil
+    cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil
+    cdef double _notional(self, const Sweep* sweep) noexcept nogil
+    cdef FlowEvent* _event(self, int kind, int side) noexcept nogil
+    cdef void _describe(self, FlowEvent* event, const Sweep* sweep, int64_t episode) noexcept nogil
+    # cold
+    cdef object _profile_state(
+        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns
+    )

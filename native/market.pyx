@@ -1,0 +1,929 @@
+"""All we know of one instrument: one frame in, one trigger mask out.
+
+A conductor. It holds no formula; it says in which order the rooms hear of a message:
+
+* depth: ids judged -> levels into book and imbalance -> window, crossed check, imbalance settled -> cross-check
+* trade: duplicate? -> a sweep that it ends is closed -> flow, profiles, bars -> whale
+* timers run before the frames of a read, each at its own due time, one mask at a time
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cython cimport final
+from libc.math cimport NAN, isnan
+from libc.stdint cimport INT64_MAX
+from libc.string cimport memcpy, memset
+
+from native.clock cimport monotonic_ns
+from native.eventfile cimport RecordHeader, encode_record, read_record
+from native.events cimport (
+    COINM, FLOW_ENTRY_ARMED, FLOW_ENTRY_REFUSED, FLOW_IMBALANCE_OFF, FLOW_IMBALANCE_ON, FLOW_WHALE_CLOSE,
+    FLOW_WHALE_OPEN, MASK_DUE, MASK_ENTRY, MASK_ENTRY_EXPIRED, MASK_GAP, MASK_IMBALANCE, MASK_LEVEL, MASK_LIVE,
+    MASK_REFUSED, MASK_STALE, MASK_WHALE_CLOSE, MASK_WHALE_OPEN, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_PARTIAL,
+    MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, REASON_BOOK_INVALID, REASON_CONFIRMED,
+    REASON_SUPERSEDED, SEQUENCE_BRIDGING, SEQUENCE_LIVE, SPOT, USDM, int128_to_object, int128_t,
+)
+from native.sequence cimport (
+    ACTION_APPLY, ACTION_BREAK, ACTION_IGNORE,
+)
+from native.triggers cimport (
+    TIMER_CONFIRM, TIMER_DESK, TIMER_EXPIRY, TIMER_HOLD, TIMER_SECOND, TIMER_STALE, TIMER_SWEEP,
+)
+
+from native.events import FLOW_EVENT
+
+
+cdef enum:
+    NODES = 32
+
+cdef enum:
+    BELIEVE_ANYWAY = 32       # so many disbelieved venue times in a row: the venue's clock did move
+
+cdef int64_t SECOND_NS = 1000000000
+cdef int64_t MINUTE_NS = 60000000000
+cdef int64_t DAY_NS = 86400000000000
+
+
+class Candidate(NamedTuple):
+    """A whale episode that the imbalance after it confirmed."""
+
+    episode: int
+    side: int
+    notional: float
+    threshold: float
+    rho_pre: float
+    rho_post: float
+    rho_post_min: float
+    pulled_share: float
+    n_updates: int
+    last_whale_ns: int
+    expires_ns: int
+
+
+class ProfileState(NamedTuple):
+    """One volume profile in quote prices: POC is the middle of its row, VAH and VAL are outer edges."""
+
+    source: str
+    is_ready: bool
+    poc: float
+    vah: float
+    val: float
+    nodes: tuple
+    is_poc_naked: bool
+    last_inside_ns: int
+    age_ns: int
+
+
+@final
+cdef class Market:
+    """The market of one instrument.
+
+    Parameters
+    ----------
+    symbol : str
+        Venue symbol in upper case.
+    kind : int
+        MarketKind: the venue's rules.
+    index, epoch : int
+        Dense instrument index and instrument epoch, stamped on every event.
+    price_digits, quantity_digits : int
+        Units: 10^-digits.
+    tick : int
+        Price units per tick.
+    contract_size : float
+        Quote per contract of an inverse contract; 0 = the venue's usual 100 for BTC and 10 for others. Ignored elsewhere.
+    others
+        The fields of `engine.config.MarketSettings`, whose documentation says what they mean.
+
+    Notes
+    -----
+    Cost: see benchmarks; no allocation, lock or Python object per message. Threads: one.
+    """
+
+    def __cinit__(
+        self, *, symbol: str, kind: int, index: int = 0, epoch: int = 1, price_digits: int, quantity_digits: int,
+        tick: int, contract_size: float = 0.0, band_min_bps: float = 2.0, band_spread_multiple: float = 1.5,
+        band_min_ticks: int = 5, rho_enter: float = 0.60, rho_floor: float = 0.45, rho_pre_min: float = -0.20,
+        pulled_share_max: float = 0.5, rho_pre_ns: int = 500_000_000, rho_post_ns: int = 400_000_000,
+        pulled_window_ns: int = 2_000_000_000, episode_window_ns: int = 2_000_000_000, min_updates: int = 3,
+        imbalance_hold_ns: int = 500_000_000, whale_floor_quote: float = 10_000.0,
+        whale_adaptive_floor: bool = True, whale_depth_share: float = 0.5, whale_quantile: float = 0.995,
+        whale_window_ns: int = 3_600_000_000_000, whale_min_sweeps: int = 500, sweep_timeout_ns: int = 10_000_000,
+        episode_gap_ns: int = 2_000_000_000, profile_window_ns: int = 14_400_000_000_000,
+        profile_ready_ns: int = 3_600_000_000_000, session_ready_ns: int = 3_600_000_000_000,
+        session_enabled: bool = True, value_area: float = 0.70, two_row: bool = False, row_bps: float = 1.0,
+        node_share: float = 0.70, volatility_span: int = 20, volatility_ready_after: int = 5,
+        stale_ns: int = 1_000_000_000, overflow_levels: int = 32_768, buffer_levels: int = 262_144,
+    ):
+        if kind not in (SPOT, USDM, COINM):
+            raise ValueError(f"kind must be a MarketKind (0, 1, 2), found {kind}")
+        if stale_ns < 1 or episode_window_ns < rho_post_ns:
+            raise ValueError("stale_ns must be positive and episode_window_ns at least rho_post_ns, found "
+                             f"{stale_ns}, {episode_window_ns}, {rho_post_ns}")
+        is_spot = kind == SPOT
+        self.symbol = symbol
+        self.kind = kind
+        self.index = index
+        self.instrument_epoch = epoch
+        self.price_digits = price_digits
+        self.quantity_digits = quantity_digits
+        self.price_scale = 10.0 ** -price_digits
+        self._quantity_scale = 10.0 ** -quantity_digits
+        self._notional_scale = 10.0 ** -(price_digits + quantity_digits)
+        if kind == COINM:
+            self._contract_size = contract_size or (100.0 if symbol.startswith("BTCUSD") else 10.0)
+            self._notional_scale = self._contract_size * self._quantity_scale
+        self._wire = BinanceJson(
+            symbol=symbol, price_digits=price_digits, quantity_digits=quantity_digits, is_spot=is_spot
+        )
+        self.book = Book(tick=tick, far_capacity=overflow_levels)
+        self.imbalance = Imbalance(
+            self.book, band_min_bps=band_min_bps, band_spread_multiple=band_spread_multiple,
+            band_min_ticks=band_min_ticks, rho_enter=rho_enter, rho_floor=rho_floor, hold_ns=imbalance_hold_ns,
+            pulled_window_ns=pulled_window_ns, rho_pre_min=rho_pre_min, rho_pre_ns=rho_pre_ns,
+            rho_post_ns=rho_post_ns, min_updates=min_updates, pulled_max=pulled_share_max,
+        )
+        self.flow = Flow(sweep_timeout_ns=sweep_timeout_ns)
+        self.whale = Whale(
+            floor_quote=whale_floor_quote, depth_share=whale_depth_share, quantile=whale_quantile,
+            window_ns=whale_window_ns, min_sweeps=whale_min_sweeps, episode_gap_ns=episode_gap_ns,
+            notional_scale=self._notional_scale, adaptive_floor=whale_adaptive_floor,
+        )
+        self.rolling = Profile(
+            tick=tick, window_ns=profile_window_ns, ready_ns=profile_ready_ns, row_bps=row_bps,
+            value_area=value_area, two_row=two_row,
+        )
+        self.session = Profile(
+            tick=tick, window_ns=0, ready_ns=session_ready_ns, row_bps=row_bps, value_area=value_area,
+            two_row=two_row,
+        )
+        self.bars = Bars(tick=tick, row_units=0)
+        self.volatility = Volatility(span=volatility_span, ready_after=volatility_ready_after)
+        self.triggers = Triggers()
+        self.sequence = Sequence(is_spot=is_spot)
+        self.crosscheck = Crosscheck()
+        self.backlog = Backlog(capacity_levels=buffer_levels)
+        self._depth_ns = Histogram()
+        self._trade_ns = Histogram()
+        self._ticker_ns = Histogram()
+        self._has_session = session_enabled
+        self._node_share = node_share
+        self._stale_ns = stale_ns
+        self._episode_window_ns = episode_window_ns
+        self._day = -1
+        self.update_id = -1
+        self._confirmed_episode = 0
+        self._events = <FlowEvent*>PyMem_RawCalloc(EVENT_CAPACITY, sizeof(FlowEvent))
+        if self._events is NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._events)
+        PyMem_RawFree(self._bbo)
+
+    cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil:
+        cdef int64_t begin = monotonic_ns()
+        cdef uint32_t mask
+        self._wire.parse(frame, length)
+        mask = self.apply_message(&self._wire.message, recv_ns)
+        if self._wire.message.kind == MESSAGE_DEPTH:
+            self._depth_ns.record(monotonic_ns() - begin)
+        elif self._wire.message.kind == MESSAGE_TRADE:
+            self._trade_ns.record(monotonic_ns() - begin)
+        elif self._wire.message.kind == MESSAGE_TICKER:
+            self._ticker_ns.record(monotonic_ns() - begin)
+        return mask
+
+    cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil:
+        cdef uint32_t mask = 0
+        if message.status == PARSE_FOREIGN:
+            self.foreign_messages += 1
+            return 0
+        self.messages += 1
+        self.now_ns = recv_ns
+        self.last_recv_ns = recv_ns
+        if message.status != PARSE_OK:
+            self.refused += 1
+            return MASK_REFUSED
+        if message.kind == MESSAGE_TICKER:
+            self.tickers += 1
+            self.crosscheck.on_ticker(&message.ticker)
+        elif message.kind == MESSAGE_TRADE:
+            self.trades += 1
+            mask = self._on_trade(&message.trade)
+        elif message.kind == MESSAGE_DEPTH:
+            self.depth_updates += 1
+            mask = self._on_depth(&message.depth)
+        elif message.kind == MESSAGE_SNAPSHOT:
+            mask = self._on_snapshot(&message.depth)
+        elif message.kind == MESSAGE_KLINE:
+            self.klines += 1
+        elif message.kind == MESSAGE_PARTIAL:
+            self.partial_books += 1
+        else:
+            self.other_messages += 1
+        return mask
+
+    cdef bint _believes(self, int64_t venue_ns) noexcept nogil:
+        # A time far off would close every bar up to it, or teach a trade of another day: it is left out and counted.
+        cdef int64_t offset = venue_ns - self.last_recv_ns
+        if self.last_venue_ns == 0 or (
+                -MINUTE_NS <= offset - self._time_offset_ns <= MINUTE_NS) or self._n_disbelieved >= BELIEVE_ANYWAY:
+            self._time_offset_ns = offset
+            self._n_disbelieved = 0
+            return True
+        self.time_outliers += 1
+        self._n_disbelieved += 1
+        return False
+
+    cdef double _depth_quote(self) noexcept nogil:
+        cdef double depth = self.imbalance.median_depth()
+        if self._contract_size > 0.0:
+            depth /= 0.5 * <double>(self.book.bids.best + self.book.asks.best)
+        return depth * self._notional_scale
+
+    cdef uint32_t _on_depth(self, const DepthUpdate* update) noexcept nogil:
+        cdef int action = self.sequence.judge(update)
+        self.floored_quantities += update.floored
+        if update.venue_ns > self.last_venue_ns and self._believes(update.venue_ns):
+            self.last_venue_ns = update.venue_ns
+            self.bars.advance(update.venue_ns)
+        if action == ACTION_APPLY:
+            return self._apply_depth(update)
+        if action == ACTION_IGNORE:
+            return 0
+        self.backlog.keep(update)
+        if action == ACTION_BREAK:
+            return self._invalidate()
+        return 0
+
+    cdef uint32_t _apply_depth(self, const DepthUpdate* update) noexcept nogil:
+        cdef uint32_t mask = 0
+        cdef int64_t bid = self.book.bids.best, ask = self.book.asks.best
+        cdef int64_t change
+        cdef int32_t i
+        cdef BboRow* row
+        for i in range(update.n_bids):
+            change = self.book.set_level(1, update.bids[i].price, update.bids[i].quantity)
+            if change:
+                self.imbalance.on_level(1, update.bids[i].price, change, self.now_ns)
+        for i in range(update.n_asks):
+            change = self.book.set_level(-1, update.asks[i].price, update.asks[i].quantity)
+            if change:
+                self.imbalance.on_level(-1, update.asks[i].price, change, self.now_ns)
+        self.book.settle()
+        self.update_id = update.final_id
+        self.depth_applied += 1
+        if self._bbo is not NULL:
+            if self._n_bbo - self._n_bbo_taken == BBO_CAPACITY:
+                self._n_bbo_taken += 1
+                self.lost_bbo += 1
+            row = &self._bbo[self._n_bbo % BBO_CAPACITY]
+            row.update_id = update.final_id
+            row.best_bid = self.book.bids.best
+            row.best_ask = 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+            self._n_bbo += 1
+        if self.book.is_crossed():
+            self.crossed += 1
+            self.sequence.break_chain()
+            return self._invalidate()
+        if self.imbalance.settle(self.now_ns):
+            self._event(FLOW_IMBALANCE_OFF, 0)
+            mask |= MASK_IMBALANCE
+        if self.imbalance.hold_due_ns != self.triggers.due[<int>TIMER_HOLD]:
+            self.triggers.arm(TIMER_HOLD, self.imbalance.hold_due_ns)
+        self.crosscheck.on_book(
+            update.final_id, self.book.bids.best, 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+        )
+        self.triggers.arm(TIMER_STALE, self.now_ns + self._stale_ns)
+        if not self.is_valid:
+            self.is_valid = True
+            mask |= MASK_LIVE
+        if self.book.bids.best != bid or self.book.asks.best != ask:
+            if self._candidate.is_armed:
+                mask |= MASK_ENTRY
+            if self.triggers.check_levels(self.book.bids.best, self.book.asks.best):
+                mask |= MASK_LEVEL
+        return mask
+
+    cdef uint32_t _on_snapshot(self, const DepthUpdate* snapshot) noexcept nogil:
+        # The kept updates that the snapshot does not hold yet follow it at once.
+        cdef uint32_t mask = 0
+        cdef const DepthUpdate* update
+        cdef int action
+        cdef int64_t n = snapshot.n_bids if snapshot.n_bids > snapshot.n_asks else snapshot.n_asks
+        self.snapshots += 1
+        self.floored_quantities += snapshot.floored
+        if not self.sequence.start(snapshot.final_id):
+            return 0
+        # An answer of exactly a limit that can be asked for is taken as cut there: behind it nothing is known.
+        self.book.load(
+            snapshot, not (n == 5 or n == 10 or n == 20 or n == 50 or n == 100 or n == 500 or n == 1000 or n == 5000)
+        )
+        self.book_epoch += 1
+        self.update_id = snapshot.final_id
+        self.is_valid = False
+        self.imbalance.reset()
+        self.crosscheck.reset()
+        self.triggers.disarm(TIMER_HOLD)
+        update = self.backlog.front()
+        while update is not NULL:
+            action = self.sequence.judge(update)
+            if action == ACTION_APPLY:
+                mask |= self._apply_depth(update)
+            elif action != ACTION_IGNORE:
+                break
+            self.backlog.drop_front()
+            update = self.backlog.front()
+        return mask
+
+    cdef uint32_t _invalidate(self) noexcept nogil:
+        # The book stays readable; nothing is decided on it until a snapshot joins again.
+        cdef uint32_t mask = MASK_GAP
+        if self.imbalance.is_on:
+            self._event(FLOW_IMBALANCE_OFF, 0)
+            mask |= MASK_IMBALANCE
+        self.is_valid = False
+        self.imbalance.reset()
+        self.triggers.disarm(TIMER_HOLD)
+        self.triggers.disarm(TIMER_STALE)
+        if self._candidate.is_armed:
+            self._candidate.is_armed = 0
+            self.triggers.disarm(TIMER_EXPIRY)
+            mask |= MASK_ENTRY_EXPIRED
+        return mask
+
+    cdef void _roll_session(self, const Trade* trade) noexcept nogil:
+        cdef int64_t day = trade.venue_ns // DAY_NS
+        if day == self._day:
+            return
+        if self._day >= 0 and day > self._day:
+            self.session.levels(&self._previous, self.now_ns)
+            self._previous_is_naked = True
+            self._inside_previous_ns = self._inside_session_ns
+            self._inside_session_ns = 0
+            self.session.reset()
+        if day > self._day:
+            self._day = day
+
+    cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil:
+        # An inverse contract's notional is contracts x contract size, whatever the price.
+        out[0] = sweep[0]
+        if self._contract_size > 0.0:
+            out.notional = sweep.quantity
+
+    cdef double _notional(self, const Sweep* sweep) noexcept nogil:
+        if self._contract_size > 0.0:
+            return <double>sweep.quantity * self._notional_scale
+        return <double>sweep.notional * self._notional_scale
+
+    cdef uint32_t _on_trade(self, const Trade* trade) noexcept nogil:
+        cdef uint32_t mask = 0
+        cdef Sweep judged
+        cdef FlowEvent* event
+        cdef int64_t missing = self.flow.missing_ids
+        cdef int64_t row
+        if not self._believes(trade.venue_ns):
+            return 0
+        if trade.venue_ns > self.last_venue_ns:
+            self.last_venue_ns = trade.venue_ns
+        self.floored_quantities += trade.floored
+        if not self.flow.accepts(trade):
+            return 0
+        if self.flow.missing_ids != missing:
+            self.bars.mark_gap()
+        if self.flow.ends_sweep(trade):
+            mask |= self._close_sweep()
+        self.flow.apply_trade(trade, self.now_ns)
+        self._tape[self._n_tape % TAPE] = trade[0]
+        self._n_tape += 1
+        if not trade.teaches:
+            return mask
+        self._roll_session(trade)
+        self.rolling.apply_trade(trade.price, trade.quantity, self.now_ns)
+        if self._has_session:
+            self.session.apply_trade(trade.price, trade.quantity, self.now_ns)
+        if self._previous_is_naked and self._previous.row_units > 0:
+            row = trade.price // self._previous.row_units
+            if row == self._previous.poc_row:
+                self._previous_is_naked = False
+        self.bars.apply_trade(trade)
+        self.imbalance.on_trade(trade.aggressor, trade.quantity, self.now_ns)
+        self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
+        self._judged(&self.flow.sweep, &judged)
+        if self.whale.opens(&judged):
+            event = self._event(FLOW_WHALE_OPEN, self.flow.sweep.aggressor)
+            self._describe(event, &self.flow.sweep, self.whale.episode)
+            mask |= MASK_WHALE_OPEN
+        return mask
+
+    cdef uint32_t _close_sweep(self) noexcept nogil:
+        cdef Sweep judged
+        cdef FlowEvent* event
+        self.flow.close_sweep()
+        self.triggers.disarm(TIMER_SWEEP)
+        self._judged(&self.flow.closed, &judged)
+        if not self.whale.closes(&judged, self.now_ns):
+            return 0
+        event = self._event(FLOW_WHALE_CLOSE, self.flow.closed.aggressor)
+        self._describe(event, &self.flow.closed, self.whale.episode)
+        if self._confirm_waits and self._confirm_episode != self.whale.episode:
+            event = self._event(FLOW_ENTRY_REFUSED, self._confirm_sweep.aggressor)
+            self._describe(event, &self._confirm_sweep, self._confirm_episode)
+            event.reason = REASON_SUPERSEDED
+        self._confirm_sweep = self.flow.closed
+        self._confirm_episode = self.whale.episode
+        self._confirm_threshold = self.whale.whale_threshold
+        self._confirm_waits = True
+        self.triggers.arm(TIMER_CONFIRM, self.flow.closed.last_recv_ns + self.imbalance.rho_post_ns)
+        return MASK_WHALE_CLOSE
+
+    cdef uint32_t _confirm(self) noexcept nogil:
+        # The window after a whale is over.
+        cdef Confirmation seen
+        cdef FlowEvent* event
+        cdef int side = self._confirm_sweep.aggressor
+        cdef uint32_t mask = 0
+        if self._candidate.is_armed and self._candidate.episode != self._confirm_episode:
+            # The old candidate is told to be over before the new one is armed: one mask, one candidate.
+            self._candidate.is_armed = 0
+            self.triggers.disarm(TIMER_EXPIRY)
+            self.triggers.arm(TIMER_CONFIRM, self.now_ns)
+            return MASK_ENTRY_EXPIRED
+        self._confirm_waits = False
+        self.imbalance.confirm(
+            side, self._confirm_sweep.first_recv_ns, self._confirm_sweep.last_recv_ns, self.now_ns, &seen
+        )
+        if not self.is_valid:
+            seen.reason = REASON_BOOK_INVALID
+        event = self._event(
+            FLOW_ENTRY_ARMED if seen.reason == REASON_CONFIRMED else FLOW_ENTRY_REFUSED, side
+        )
+        self._describe(event, &self._confirm_sweep, self._confirm_episode)
+        event.threshold = self._confirm_threshold
+        event.rho_pre = seen.rho_pre
+        event.rho_post = seen.rho_post
+        event.rho_post_min = seen.rho_post_min
+        event.pulled_share = seen.pulled_share
+        event.n_updates = seen.n_updates
+        event.reason = seen.reason
+        if seen.reason != REASON_CONFIRMED:
+            if self._candidate.is_armed:
+                self._candidate.is_armed = 0
+                self.triggers.disarm(TIMER_EXPIRY)
+                mask = MASK_ENTRY_EXPIRED
+            return mask
+        if self._confirm_episode != self._confirmed_episode:
+            self._confirmed_episode = self._confirm_episode
+            self.imbalance_confirmed += 1
+        self._candidate.episode = self._confirm_episode
+        self._candidate.side = side
+        self._candidate.is_armed = 1
+        self._candidate.notional = self._notional(&self._confirm_sweep)
+        self._candidate.threshold = self._confirm_threshold
+        self._candidate.last_whale_ns = self._confirm_sweep.last_recv_ns
+        self._candidate.expires_ns = self._confirm_sweep.last_recv_ns + self._episode_window_ns
+        self._candidate.confirmation = seen
+        self.triggers.arm(TIMER_EXPIRY, self._candidate.expires_ns)
+        return MASK_ENTRY
+
+    cdef void _mark_inside(self) noexcept nogil:
+        cdef ProfileLevels levels
+        cdef int64_t mid_x2 = self.book.bids.best + self.book.asks.best
+        if self.rolling.levels(&levels, self.now_ns) and levels.total > 0:
+            if 2 * levels.val_row * levels.row_units <= mid_x2 <= 2 * (levels.vah_row + 1) * levels.row_units:
+                self._inside_rolling_ns = self.now_ns
+        if self._has_session and self.session.levels(&levels, self.now_ns) and levels.total > 0:
+            if 2 * levels.val_row * levels.row_units <= mid_x2 <= 2 * (levels.vah_row + 1) * levels.row_units:
+                self._inside_session_ns = self.now_ns
+        if self._previous.total > 0:
+            if (2 * self._previous.val_row * self._previous.row_units <= mid_x2
+                    <= 2 * (self._previous.vah_row + 1) * self._previous.row_units):
+                self._inside_previous_ns = self.now_ns
+
+    cdef uint32_t _on_second(self) noexcept nogil:
+        cdef int64_t second = self.now_ns // SECOND_NS
+        cdef bint has_mid = self.is_valid and self.book.bids.n_levels > 0 and self.book.asks.n_levels > 0
+        self.flow.advance(self.now_ns)
+        self.whale.advance(self.now_ns)
+        self.rolling.advance(self.now_ns)
+        if has_mid:
+            self.imbalance.sample()
+            self.whale.set_depth_median(self._depth_quote())
+            self._mark_inside()
+        if second % 60 == 0:
+            self.volatility.sample_mid(
+                0.5 * <double>(self.book.bids.best + self.book.asks.best) if has_mid else 0.0, second // 60, has_mid
+            )
+        self.triggers.arm(TIMER_SECOND, (second + 1) * SECOND_NS)
+        return 0
+
+    cdef uint32_t _on_timer(self, int timer) noexcept nogil:
+        if timer == TIMER_SECOND:
+            return self._on_second()
+        if timer == TIMER_SWEEP:
+            return self._close_sweep() if self.flow.sweep_is_open else 0
+        if timer == TIMER_HOLD:
+            self.imbalance.hold()
+            if self.imbalance.is_on:
+                self._event(FLOW_IMBALANCE_ON, self.imbalance.heavy_side)
+                return MASK_IMBALANCE
+            return 0
+        if timer == TIMER_CONFIRM:
+            return self._confirm()
+        if timer == TIMER_EXPIRY:
+            self._candidate.is_armed = 0
+            return MASK_ENTRY_EXPIRED
+        if timer == TIMER_STALE:
+            self.stale_periods += 1
+            return MASK_STALE
+        return MASK_DUE
+
+    cdef uint32_t run_timers(self, int64_t now_ns) noexcept nogil:
+        # Timers due at or before now, in order of their due times, up to the first that gives a mask.
+        cdef int64_t due
+        cdef int timer
+        cdef uint32_t mask
+        if not self._is_started:
+            self._is_started = True
+            self.triggers.arm(TIMER_SECOND, (now_ns // SECOND_NS + 1) * SECOND_NS)
+        while self.triggers.next_due <= now_ns:
+            due = self.triggers.next_due
+            timer = self.triggers.pop(now_ns)
+            if due > self.now_ns:
+                self.now_ns = due
+            mask = self._on_timer(timer)
+            if mask:
+                return mask
+        if now_ns > self.now_ns:
+            self.now_ns = now_ns
+        return 0
+
+    cdef FlowEvent* _event(self, int kind, int side) noexcept nogil:
+        cdef FlowEvent* event
+        if self._n_events - self._n_taken == EVENT_CAPACITY:
+            self._n_taken += 1
+            self.lost_events += 1
+        event = &self._events[self._n_events % EVENT_CAPACITY]
+        self._n_events += 1
+        memset(event, 0, sizeof(FlowEvent))
+        event.sequence = self._n_events
+        event.kind = kind
+        event.side = side
+        event.instrument = self.index
+        event.instrument_epoch = self.instrument_epoch
+        event.book_epoch = self.book_epoch
+        event.is_valid = self.is_valid
+        event.update_id = self.update_id
+        event.trade_id = self.flow.last_trade_id
+        event.venue_ns = self.last_venue_ns
+        event.recv_ns = self.last_recv_ns
+        event.decide_ns = self.now_ns
+        event.best_bid = self.book.bids.best
+        event.best_ask = 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+        event.threshold = NAN
+        event.depth_median = self.whale.depth_median
+        event.flow_quantile = self.whale.sweep_quantile
+        event.rho = self.imbalance.rho
+        event.rho_pre = NAN
+        event.rho_post = NAN
+        event.rho_post_min = NAN
+        event.pulled_share = NAN
+        return event
+
+    cdef void _describe(self, FlowEvent* event, const Sweep* sweep, int64_t episode) noexcept nogil:
+        event.episode = episode
+        event.first_price = sweep.first_price
+        event.last_price = sweep.last_price
+        event.quantity = <double>sweep.quantity * self._quantity_scale
+        event.notional = self._notional(sweep)
+        event.threshold = self.whale.whale_threshold
+        event.n_trades = sweep.n_trades
+        event.n_prices = sweep.n_prices
+
+    def on_frame(self, frame: bytes, recv_ns: int) -> int:
+        """Take one stream frame.
+
+        Parameters
+        ----------
+        frame : bytes
+            As the venue sent it, bare or in the combined-stream wrapper.
+        recv_ns : int
+            Corridor time of the socket read; `advance` was called with it before.
+
+        Returns
+        -------
+        int
+            TriggerMask bits; 0: nothing to decide.
+
+        Notes
+        -----
+        Cost: linear in the frame, see benchmarks; no Python object besides the returned integer.
+        """
+        return self.apply_frame(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), recv_ns)
+
+    def on_snapshot(self, body: bytes, recv_ns: int) -> int:
+        """Take a REST depth answer; not taken while the chain is LIVE. Otherwise as `on_frame`."""
+        self._wire.parse_snapshot(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+        return self.apply_message(&self._wire.message, recv_ns)
+
+    def advance(self, now_ns: int) -> int:
+        """Run timers due at or before `now_ns`, up to the first that gives a mask.
+
+        Call it before every read and when quiet, again and again until it returns 0; every mask is decided at the
+        market's own `now_ns`, which is the due time of the timer.
+        """
+        return self.run_timers(now_ns)
+
+    def encode_frame(self, frame: bytes, recv_ns: int) -> bytes:
+        """Return the event-file record of a stream frame; the market does not take it. Foreign frames: empty."""
+        self._wire.parse(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        if self._wire.message.status == PARSE_FOREIGN:
+            return b""
+        return encode_record(&self._wire.message, recv_ns)
+
+    def encode_snapshot(self, body: bytes, recv_ns: int) -> bytes:
+        """Return the event-file record of a REST depth answer."""
+        self._wire.parse_snapshot(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+        if self._wire.message.status == PARSE_FOREIGN:
+            return b""
+        return encode_record(&self._wire.message, recv_ns)
+
+    def run_events(self, buffer: object, offset: int, end: int) -> tuple:
+        """Run records of an event file from `offset` until there is something to decide.
+
+        Parameters
+        ----------
+        buffer : buffer of bytes
+            The mapped file; it must outlive the call.
+        offset, end : int
+            Where the next read begins, and where the records end.
+
+        Returns
+        -------
+        tuple of (int, int)
+            Offset of the next read and the mask: of the timers before that read, or of the whole read before it. Mask 0
+            means that the end was reached.
+
+        Raises
+        ------
+        ValueError
+            If a record is not whole or not sound.
+        """
+        cdef const unsigned char[::1] view = buffer
+        cdef int64_t at = offset, last = end
+        cdef uint32_t mask
+        if not 0 <= at <= last <= view.shape[0]:
+            raise ValueError(f"0 <= offset <= end <= {view.shape[0]} is needed, found {offset}, {end}")
+        if at == last:
+            return at, 0
+        with nogil:
+            mask = self._run(<const char*>&view[0], &at, last)
+        if at < 0:
+            raise ValueError(f"the record at {-at - 1} is not whole or not sound")
+        return at, mask
+
+    cdef uint32_t _run(self, const char* data, int64_t* at, int64_t end) noexcept nogil:
+        # Reads (records of equal receive time) up to the first mask; a broken record at n gives at = -n - 1.
+        cdef RecordHeader header
+        cdef Message message
+        cdef int64_t size, recv_ns, begin
+        cdef uint32_t mask = 0
+        memset(&header, 0, sizeof(header))
+        while at[0] < end:
+            size = read_record(data + at[0], end - at[0], &header, &message)
+            if size == 0:
+                at[0] = -at[0] - 1
+                return 0
+            recv_ns = header.recv_ns
+            mask = self.run_timers(recv_ns)
+            if mask:
+                return mask
+            while True:
+                begin = monotonic_ns()
+                mask |= self.apply_message(&message, recv_ns)
+                if message.kind == MESSAGE_DEPTH:
+                    self._depth_ns.record(monotonic_ns() - begin)
+                elif message.kind == MESSAGE_TRADE:
+                    self._trade_ns.record(monotonic_ns() - begin)
+                elif message.kind == MESSAGE_TICKER:
+                    self._ticker_ns.record(monotonic_ns() - begin)
+                at[0] += size
+                if at[0] >= end:
+                    break
+                size = read_record(data + at[0], end - at[0], &header, &message)
+                if size == 0:
+                    at[0] = -at[0] - 1
+                    return 0
+                if header.recv_ns != recv_ns:
+                    break
+            if mask:
+                return mask
+        return mask
+
+    def take_events(self) -> numpy.ndarray:
+        """Return the flow events since the last call, oldest first, as a FLOW_EVENT array of its own memory."""
+        cdef int64_t n = self._n_events - self._n_taken
+        cdef int64_t i
+        events = numpy.empty(n, FLOW_EVENT)
+        cdef unsigned char[::1] raw
+        if n:
+            raw = events.view(numpy.uint8)
+            for i in range(n):
+                memcpy(&raw[i * <int64_t>sizeof(FlowEvent)],
+                       &self._events[(self._n_taken + i) % EVENT_CAPACITY], sizeof(FlowEvent))
+        self._n_taken = self._n_events
+        return events
+
+    def enable_bbo_log(self) -> None:
+        """Keep best prices of every applied depth update from now on, for `take_bbo`."""
+        if self._bbo is NULL:
+            self._bbo = <BboRow*>PyMem_RawCalloc(BBO_CAPACITY, sizeof(BboRow))
+            if self._bbo is NULL:
+                raise MemoryError()
+
+    def take_bbo(self) -> numpy.ndarray:
+        """Return (update_id, best_bid, best_ask) per update applied since the last call, shape (n, 3), price units."""
+        cdef int64_t n = self._n_bbo - self._n_bbo_taken
+        cdef int64_t i
+        rows = numpy.empty((n, 3), numpy.int64)
+        cdef int64_t[:, ::1] raw = rows
+        for i in range(n):
+            memcpy(&raw[i, 0], &self._bbo[(self._n_bbo_taken + i) % BBO_CAPACITY], sizeof(BboRow))
+        self._n_bbo_taken = self._n_bbo
+        return rows
+
+    def frame_to_mask(self, kind: str) -> Histogram:
+        """Return the latency histogram (ns) of "depth", "trade" or "ticker" messages, from bytes to mask."""
+        histograms = {"depth": self._depth_ns, "trade": self._trade_ns, "ticker": self._ticker_ns}
+        if kind not in histograms:
+            raise ValueError(f"kind must be depth, trade or ticker, found {kind!r}")
+        return histograms[kind]
+
+    def candidate(self) -> Candidate | None:
+        """Return the last confirmed whale episode, armed or just over; None before the first."""
+        if self._candidate.episode == 0:
+            return None
+        state = self._candidate
+        seen = state.confirmation
+        return Candidate(
+            state.episode, state.side, state.notional, state.threshold, seen.rho_pre, seen.rho_post,
+            seen.rho_post_min, seen.pulled_share, seen.n_updates, state.last_whale_ns, state.expires_ns,
+        )
+
+    def profiles(self) -> tuple:
+        """Return the profiles that hold volume: session, rolling, previous."""
+        found = []
+        cdef ProfileLevels levels
+        if self._has_session and self.session.levels(&levels, self.now_ns) >= 0 and levels.total > 0:
+            found.append(self._profile_state("session", self.session, &levels, False, self._inside_session_ns))
+        if self.rolling.levels(&levels, self.now_ns) >= 0 and levels.total > 0:
+            found.append(self._profile_state("rolling", self.rolling, &levels, False, self._inside_rolling_ns))
+        if self._has_session and self._previous.total > 0:
+            found.append(self._profile_state(
+                "previous", None, &self._previous, self._previous_is_naked, self._inside_previous_ns
+            ))
+        return tuple(found)
+
+    cdef object _profile_state(
+        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns
+    ):
+        cdef int64_t rows[NODES]
+        cdef int n = 0, i
+        scale = self.price_scale
+        units = levels.row_units
+        if profile is not None:
+            n = profile.nodes(rows, NODES, self._node_share)
+        return ProfileState(
+            source, bool(levels.is_ready), (2 * levels.poc_row + 1) * units * 0.5 * scale,
+            (levels.vah_row + 1) * units * scale, levels.val_row * units * scale,
+            tuple([(2 * rows[i] + 1) * units * 0.5 * scale for i in range(n)]), is_naked, inside_ns,
+            self.now_ns - levels.first_ns,
+        )
+
+    def walk_bps(self, side: int, notional_quote: float) -> float:
+        """Return the slippage beyond the best price of taking `notional_quote` as aggressor `side`, in bps.
+
+        NaN if the book is not valid or too thin inside its horizon. Cost: linear in the levels taken.
+        """
+        cdef int book_side = -1 if side > 0 else 1
+        cdef int64_t best = self.book.asks.best if side > 0 else self.book.bids.best
+        cdef int64_t price = best
+        cdef double left = notional_quote, paid = 0.0, quantity = 0.0, here, value
+        if not self.is_valid or not notional_quote > 0.0:
+            return NAN
+        while 0 < price < INT64_MAX and self._is_known(price, book_side):
+            here = <double>self.book.quantity_at(book_side, price) * self._quantity_scale
+            value = here * (self._contract_size if self._contract_size > 0.0 else price * self.price_scale)
+            if value >= left:
+                here *= left / value
+                paid += here * price
+                quantity += here
+                return 1e4 * ((paid / quantity) / best - 1.0) * (1.0 if side > 0 else -1.0)
+            left -= value
+            paid += here * price
+            quantity += here
+            price = self.book.worse(book_side, price)
+        return NAN
+
+    cdef bint _is_known(self, int64_t price, int book_side) noexcept nogil:
+        # Inside the horizon of that side: the levels up to here are known.
+        if book_side > 0:
+            return price >= self.book.bids.horizon
+        return price <= self.book.asks.horizon
+
+    def book_levels(self, side: int, n: int) -> list:
+        """Return the best `n` levels of a side (BUY: bids) as (price, quantity), units."""
+        return self.book.levels(side, n)
+
+    def recent_trades(self, n: int) -> list:
+        """Return up to `n` (at most 64) last trades, newest first: (trade_id, price, quantity, aggressor, venue_ns)."""
+        cdef int64_t i
+        found = []
+        for i in range(self._n_tape - 1, max(self._n_tape - 1 - min(n, TAPE, self._n_tape), -1), -1):
+            trade = self._tape[i % TAPE]
+            found.append((trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.venue_ns))
+        return found
+
+    @property
+    def best_bid(self) -> int:
+        """Best bid in price units; 0 when there is none."""
+        return self.book.bids.best
+
+    @property
+    def best_ask(self) -> int:
+        """Best ask in price units; 0 when there is none."""
+        return 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+
+    @property
+    def mid(self) -> float:
+        """Middle of the best prices in quote; NaN while a side is empty."""
+        if self.book.bids.n_levels == 0 or self.book.asks.n_levels == 0:
+            return NAN
+        return 0.5 * (self.book.bids.best + self.book.asks.best) * self.price_scale
+
+    @property
+    def spread_bps(self) -> float:
+        """Spread over mid in bps; NaN while a side is empty."""
+        if self.book.bids.n_levels == 0 or self.book.asks.n_levels == 0:
+            return NAN
+        return 2e4 * (self.book.asks.best - self.book.bids.best) / (self.book.asks.best + self.book.bids.best)
+
+    @property
+    def sigma_60_bps(self) -> float:
+        """EWMA volatility of one-minute mid returns in bps; NaN until ready."""
+        return self.volatility.sigma_60_bps()
+
+    @property
+    def rho(self) -> float:
+        """Depth imbalance in the entry band; NaN: not ready."""
+        return self.imbalance.rho
+
+    @property
+    def cvd(self) -> int:
+        """Cumulative volume delta since the start, quantity units."""
+        return int128_to_object(self.flow.total_cvd)
+
+    @property
+    def last_trade_id(self) -> int:
+        """Id of the last trade; -1 before the first."""
+        return self.flow.last_trade_id
+
+    @property
+    def sequence_state(self) -> int:
+        """SequenceState of the depth chain."""
+        return self.sequence.state
+
+    @property
+    def gaps(self) -> int:
+        """Breaks of the live depth chain."""
+        return self.sequence.gaps
+
+    @property
+    def ticker_compared(self) -> int:
+        """Comparisons of best prices with the venue's bookTicker, see `native.crosscheck`."""
+        return self.crosscheck.compared
+
+    @property
+    def ticker_equal(self) -> int:
+        """Of them, equal ones."""
+        return self.crosscheck.equal
+
+    @property
+    def sweeps(self) -> int:
+        """Closed sweeps."""
+        return self.flow.n_sweeps
+
+    @property
+    def whales(self) -> int:
+        """Sweeps that reached the threshold."""
+        return self.whale.n_whales
+
+    @property
+    def episodes(self) -> int:
+        """Whale episodes."""
+        return self.whale.n_episodes
