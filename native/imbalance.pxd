@@ -11,7 +11,8 @@ cdef enum:
     HISTORY = 2048            # depth updates whose imbalance is kept
     MEDIAN_SAMPLES = 300      # one a second: five minutes
     MEDIAN_READY = 30
-    CHANGE_BUCKETS = 20
+    CHANGES = 16384           # level changes and trades inside the band; the pulled share is unknown beyond
+    PRICES = 4096             # slots of the table that sums them by price, at most 3/4 used
 
 
 cdef struct RollingMedian:
@@ -21,12 +22,19 @@ cdef struct RollingMedian:
     int32_t oldest
 
 
-cdef struct ChangeBucket:
-    # What happened inside the entry band in one slice of time, quantity units, by side of the book (bid, ask).
-    int64_t number            # now // width; other numbers are of an earlier lap
-    int128_t added[2]
-    int128_t removed[2]
-    int128_t traded[2]
+cdef struct Change:
+    int64_t recv_ns
+    int64_t price
+    int64_t quantity          # change of the level, or what traded at it; quantity units
+    int32_t side              # of the book: BUY = bids
+    int32_t is_trade
+
+
+cdef struct PriceSum:
+    int64_t price
+    int64_t generation        # slots of an older generation are free
+    int128_t added            # in the window and still there
+    int128_t traded           # not yet set against a decrease
 
 
 cdef struct WindowRho:
@@ -58,7 +66,7 @@ cdef class Imbalance:
     cdef double _rho_enter
     cdef double _rho_floor
     cdef int64_t _hold_ns
-    cdef int64_t _bucket_ns
+    cdef int64_t _pulled_window_ns
     cdef bint _is_loaded
     cdef int64_t _dropped_seen
     cdef int64_t low_bid              # the band, price units, both ends inside
@@ -71,7 +79,10 @@ cdef class Imbalance:
     cdef int64_t _times[HISTORY]
     cdef double _rhos[HISTORY]
     cdef int64_t _n_history
-    cdef ChangeBucket _buckets[CHANGE_BUCKETS]
+    cdef Change* _changes
+    cdef int64_t _n_changes
+    cdef PriceSum* _sums
+    cdef int64_t _generation
     cdef int32_t heavy_side           # candidate side of the imbalance signal; 0 = none
     cdef bint is_on                   # and it has held long enough
     cdef int64_t hold_due_ns          # when it will have; INT64_MAX = no timer
@@ -86,7 +97,7 @@ cdef class Imbalance:
 
     # hot
     cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil
-    cdef void on_trade(self, int aggressor, int64_t quantity, int64_t now_ns) noexcept nogil
+    cdef void on_trade(self, int aggressor, int64_t price, int64_t quantity, int64_t now_ns) noexcept nogil
     cdef int settle(self, int64_t now_ns) noexcept nogil
     cdef void window(self, int side, int64_t begin_ns, int64_t end_ns, WindowRho* out) noexcept nogil
     cdef double pulled_share(self, int side, int64_t now_ns) noexcept nogil
@@ -98,6 +109,7 @@ cdef class Imbalance:
     cdef double median_depth(self) noexcept nogil
     cdef void hold(self) noexcept nogil
     cdef void reset(self) noexcept nogil
-    cdef ChangeBucket* _bucket(self, int64_t now_ns) noexcept nogil
+    cdef void _note(self, int side, int64_t price, int64_t quantity, bint is_trade, int64_t now_ns) noexcept nogil
+    cdef PriceSum* _sum_at(self, int64_t price) noexcept nogil
     cdef void _move_band(self) noexcept nogil
     cdef void _order_flow(self, int64_t now_ns) noexcept nogil

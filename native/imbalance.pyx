@@ -5,13 +5,15 @@ band_min_ticks) around mid with equal weights; rho = (bids - asks) / (bids + ask
 are exact integers, kept per level change and per move of the band; nothing drifts.
 
 Blind to: orders that come and go between two depth updates; levels that nobody means to trade; RPI orders, which the
-venue leaves out of its depth; and the reason of a decrease, so that `pulled` is what fell without a trade to explain it.
+venue leaves out of its depth; and the reason of a decrease, so that `pulled` is what fell, at the price where it had been
+added, without a trade there to explain it (a trade that arrives after its decrease counts as pulled).
 """
 
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython cimport final
 from libc.math cimport INFINITY, NAN, exp, isnan
-from libc.stdint cimport INT64_MAX
-from libc.string cimport memmove, memset
+from libc.stdint cimport INT64_MAX, uint64_t
+from libc.string cimport memmove
 
 from native.events cimport (
     REASON_CONFIRMED, REASON_FEW_UPDATES, REASON_NOT_READY, REASON_PULLED, REASON_RHO_POST, REASON_RHO_POST_MIN,
@@ -62,7 +64,7 @@ cdef class Imbalance:
     hold_ns : int
         How long an imbalance must hold to become a signal.
     pulled_window_ns : int
-        Window of the pulled share; a multiple of 20 ns.
+        Window of the pulled share.
     rho_pre_min, rho_pre_ns, rho_post_ns, min_updates, pulled_max
         What confirms a whale, see `confirmation`.
 
@@ -88,8 +90,8 @@ cdef class Imbalance:
             raise ValueError(f"0 <= rho_floor <= rho_enter <= 1 is needed, found {rho_floor}, {rho_enter}")
         if hold_ns < 0:
             raise ValueError(f"hold_ns must not be negative, found {hold_ns}")
-        if pulled_window_ns < CHANGE_BUCKETS or pulled_window_ns % CHANGE_BUCKETS:
-            raise ValueError(f"pulled_window_ns must be a positive multiple of 20, found {pulled_window_ns}")
+        if pulled_window_ns < 1:
+            raise ValueError(f"pulled_window_ns must be positive, found {pulled_window_ns}")
         if rho_pre_ns < 1 or rho_post_ns < 1:
             raise ValueError(f"rho_pre_ns and rho_post_ns must be positive, found {rho_pre_ns}, {rho_post_ns}")
         if not 1 <= min_updates <= HISTORY // 4:
@@ -109,12 +111,19 @@ cdef class Imbalance:
         self._rho_enter = rho_enter
         self._rho_floor = rho_floor
         self._hold_ns = hold_ns
-        self._bucket_ns = pulled_window_ns // CHANGE_BUCKETS
+        self._pulled_window_ns = pulled_window_ns
+        self._changes = <Change*>PyMem_RawCalloc(CHANGES, sizeof(Change))
+        self._sums = <PriceSum*>PyMem_RawCalloc(PRICES, sizeof(PriceSum))
+        if self._changes is NULL or self._sums is NULL:
+            raise MemoryError()
         self.reset()
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._changes)
+        PyMem_RawFree(self._sums)
 
     cdef void reset(self) noexcept nogil:
         # A new book: what was learnt from the old chain is not flow, and its history is not comparable.
-        cdef int i
         self._is_loaded = False
         self._has_previous = False
         self._n_history = 0
@@ -129,40 +138,31 @@ cdef class Imbalance:
         self.ofi_total = 0
         self.ofi = 0.0
         self._ofi_ns = 0
-        memset(self._buckets, 0, sizeof(self._buckets))
-        for i in range(CHANGE_BUCKETS):
-            self._buckets[i].number = -1
+        self._n_changes = 0
 
-    cdef ChangeBucket* _bucket(self, int64_t now_ns) noexcept nogil:
-        cdef int64_t number = now_ns // self._bucket_ns
-        cdef ChangeBucket* bucket = &self._buckets[number % CHANGE_BUCKETS]
-        if bucket.number != number:
-            memset(bucket, 0, sizeof(ChangeBucket))
-            bucket.number = number
-        return bucket
+    cdef void _note(self, int side, int64_t price, int64_t quantity, bint is_trade, int64_t now_ns) noexcept nogil:
+        cdef Change* change = &self._changes[self._n_changes % CHANGES]
+        self._n_changes += 1
+        change.recv_ns = now_ns
+        change.price = price
+        change.quantity = quantity
+        change.side = side
+        change.is_trade = is_trade
 
     cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil:
-        cdef ChangeBucket* bucket
-        cdef int i
         if side > 0:
             if price < self.low_bid:
                 return
             self.bid_sum += change
-            i = 0
         else:
             if price > self.high_ask:
                 return
             self.ask_sum += change
-            i = 1
-        bucket = self._bucket(now_ns)
-        if change > 0:
-            bucket.added[i] += change
-        else:
-            bucket.removed[i] -= change
+        self._note(side, price, change, False, now_ns)
 
-    cdef void on_trade(self, int aggressor, int64_t quantity, int64_t now_ns) noexcept nogil:
+    cdef void on_trade(self, int aggressor, int64_t price, int64_t quantity, int64_t now_ns) noexcept nogil:
         # A seller takes bids, a buyer takes asks.
-        self._bucket(now_ns).traded[0 if aggressor < 0 else 1] += quantity
+        self._note(-aggressor, price, quantity, True, now_ns)
 
     cdef void _move_band(self) noexcept nogil:
         cdef int64_t mid_x2 = self._book.bids.best + self._book.asks.best
@@ -284,24 +284,64 @@ cdef class Imbalance:
                 out.mean = total / <double>(end_ns - begin_ns)
                 return
 
+    cdef PriceSum* _sum_at(self, int64_t price) noexcept nogil:
+        # The slot of a price in the table of this generation; NULL when the table is full.
+        cdef int64_t slot = <int64_t>((<uint64_t>price * 0x9E3779B97F4A7C15ULL) >> 52)
+        cdef int64_t tried = 0
+        while self._sums[slot].generation == self._generation:
+            if self._sums[slot].price == price:
+                return &self._sums[slot]
+            tried += 1
+            if tried > PRICES * 3 // 4:
+                return NULL
+            slot = (slot + 1) % PRICES
+        self._sums[slot].price = price
+        self._sums[slot].generation = self._generation
+        self._sums[slot].added = 0
+        self._sums[slot].traded = 0
+        return &self._sums[slot]
+
     cdef double pulled_share(self, int side, int64_t now_ns) noexcept nogil:
-        # Of the quantity added to a side of the band within the window: how much fell again without a trade.
-        cdef int64_t newest = now_ns // self._bucket_ns
-        cdef int128_t added = 0, removed = 0
-        cdef int i = 0 if side > 0 else 1
-        cdef int k
-        cdef double share
-        for k in range(CHANGE_BUCKETS):
-            if newest - self._buckets[k].number < CHANGE_BUCKETS and self._buckets[k].number >= 0:
-                added += self._buckets[k].added[i]
-                removed += self._buckets[k].removed[i]
-                removed -= self._buckets[k].traded[i]
-        if removed <= 0:
+        # Of the quantity added to a side of the band in (now - window, now]: how much fell again at the same price
+        # without a trade there to explain it. O(changes in the window); asked for once a whale.
+        cdef int64_t begin_ns = now_ns - self._pulled_window_ns
+        cdef int64_t oldest = 0 if self._n_changes <= CHANGES else self._n_changes - CHANGES
+        cdef int64_t i = self._n_changes
+        cdef const Change* change
+        cdef PriceSum* level
+        cdef int128_t added = 0, pulled = 0, fallen
+        while i > oldest and self._changes[(i - 1) % CHANGES].recv_ns > begin_ns:
+            i -= 1
+        if i == oldest and oldest > 0:
+            return NAN
+        self._generation += 1
+        while i < self._n_changes:
+            change = &self._changes[i % CHANGES]
+            i += 1
+            if change.side != side or change.recv_ns > now_ns:
+                continue
+            level = self._sum_at(change.price)
+            if level is NULL:
+                return NAN
+            if change.is_trade:
+                level.traded += change.quantity
+            elif change.quantity > 0:
+                level.added += change.quantity
+                added += change.quantity
+            else:
+                fallen = -change.quantity
+                if level.traded >= fallen:
+                    level.traded -= fallen
+                    continue
+                fallen -= level.traded
+                level.traded = 0
+                if fallen > level.added:
+                    fallen = level.added
+                level.added -= fallen
+                pulled += fallen
+        if added == 0:
             return 0.0
-        if added <= 0:
-            return 1.0
-        share = <double>removed / <double>added
-        return share if share < 1.0 else 1.0
+        return <double>pulled / <double>added
 
     cdef void confirm(
         self, int side, int64_t first_ns, int64_t end_ns, int64_t now_ns, Confirmation* out
@@ -315,7 +355,7 @@ cdef class Imbalance:
         out.rho_post_min = after.lowest if after.n_updates else NAN
         out.n_updates = after.n_updates
         out.pulled_share = self.pulled_share(side, now_ns)
-        if isnan(before.mean) or isnan(after.mean):
+        if isnan(before.mean) or isnan(after.mean) or isnan(out.pulled_share):
             out.reason = REASON_NOT_READY
         elif after.n_updates < self._min_updates:
             out.reason = REASON_FEW_UPDATES
@@ -376,9 +416,9 @@ cdef class Imbalance:
         if change:
             self.on_level(side, price, change, now_ns)
 
-    def apply_trade(self, aggressor: int, quantity: int, now_ns: int) -> None:
-        """Tell of a trade: it explains decreases of the side it took from."""
-        self.on_trade(aggressor, quantity, now_ns)
+    def apply_trade(self, aggressor: int, price: int, quantity: int, now_ns: int) -> None:
+        """Tell of a trade: it explains a decrease of the level it took from."""
+        self.on_trade(aggressor, price, quantity, now_ns)
 
     def apply_settle(self, now_ns: int) -> bool:
         """End a message; True if an imbalance signal ended."""
@@ -433,7 +473,7 @@ cdef class Imbalance:
         return out.reason, out.rho_pre, out.rho_post, out.rho_post_min, out.n_updates, out.pulled_share
 
     def pulled(self, side: int, now_ns: int) -> float:
-        """Return the share of a side's additions within the window that was pulled again, 0 to 1."""
+        """Return the share of a side's additions within the window that was pulled again, 0 to 1; NaN: unknown."""
         return self.pulled_share(side, now_ns)
 
     def medians(self) -> tuple:

@@ -96,7 +96,7 @@ cdef class Market:
     cdef int64_t _confirm_episode
     cdef double _confirm_threshold
     cdef bint _confirm_waits
-    cdef int64_t _confirmed_episode       # last episode counted in `imbalance_confirmed`
+    cdef int64_t _confirmed_episode[2]    # by side, SELL then BUY: last counted in `imbalance_confirmed`
     cdef CandidateState _candidate
 
     cdef FlowEvent* _events

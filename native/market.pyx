@@ -176,7 +176,6 @@ cdef class Market:
         self._episode_window_ns = episode_window_ns
         self._day = -1
         self.update_id = -1
-        self._confirmed_episode = 0
         self._events = <FlowEvent*>PyMem_RawCalloc(EVENT_CAPACITY, sizeof(FlowEvent))
         if self._events is NULL:
             raise MemoryError()
@@ -394,11 +393,11 @@ cdef class Market:
         self.floored_quantities += trade.floored
         if not self.flow.accepts(trade):
             return 0
-        if self.flow.missing_ids != missing:
-            self.bars.mark_gap()
         if self.flow.ends_sweep(trade):
             mask |= self._close_sweep()
         self.flow.apply_trade(trade, self.now_ns)
+        if self.flow.missing_ids != missing:
+            self.bars.mark_gap()
         self._tape[self._n_tape % TAPE] = trade[0]
         self._n_tape += 1
         if not trade.teaches:
@@ -412,7 +411,7 @@ cdef class Market:
             if row == self._previous.poc_row:
                 self._previous_is_naked = False
         self.bars.apply_trade(trade)
-        self.imbalance.on_trade(trade.aggressor, trade.quantity, self.now_ns)
+        self.imbalance.on_trade(trade.aggressor, trade.price, trade.quantity, self.now_ns)
         self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
         self._judged(&self.flow.sweep, &judged)
         if self.whale.opens(&judged):
@@ -477,8 +476,8 @@ cdef class Market:
                 self.triggers.disarm(TIMER_EXPIRY)
                 mask = MASK_ENTRY_EXPIRED
             return mask
-        if self._confirm_episode != self._confirmed_episode:
-            self._confirmed_episode = self._confirm_episode
+        if self._confirm_episode != self._confirmed_episode[side > 0]:
+            self._confirmed_episode[side > 0] = self._confirm_episode
             self.imbalance_confirmed += 1
         self._candidate.episode = self._confirm_episode
         self._candidate.side = side
