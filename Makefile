@@ -51,14 +51,15 @@ test-debug: setup debug ## every test on the debug build
 
 sanitize: .stamps/sanitize ## a copy under the address and undefined-behaviour sanitizers, in build/sanitize/tree
 
-# One process: the sanitizer needs its library loaded before Python itself. Python's own blocks are left alive at
-# exit on purpose, so leaks are not looked for.
+# The library of the sanitizer must be loaded before Python itself, and its report goes past the captured output.
+# Python leaves blocks of its own alive at
+# exit, so leaks are not looked for.
 test-sanitize: setup sanitize ## the native tests under the sanitizers
 	@compiler="$${CC:-gcc}"; asan="$$($$compiler -print-file-name=libasan.so)"; cxx="$$($$compiler -print-file-name=libstdc++.so.6)"; \
 	case "$$asan" in /*) ;; *) echo "The sanitizer run needs libasan, which $$compiler lacks; install it or set CC=gcc." >&2; exit 2;; esac; \
 	case "$$cxx" in /*) asan="$$asan $$cxx";; esac; \
 	set -x; LD_PRELOAD="$$asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	REMORA_TREE=build/sanitize/tree $(PY) -m pytest $(PYTEST_ARGS) $(SANITIZE_TESTS)
+	REMORA_TREE=build/sanitize/tree $(PY) -m pytest -n $(WORKERS) --capture=sys $(PYTEST_ARGS) $(SANITIZE_TESTS)
 
 lock: ## write requirements.lock from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "Writing the lock needs uv, found none as '$(UV)'; install it or set UV=/path/to/uv." >&2; exit 2; }
