@@ -1,7 +1,7 @@
 """Stub of price-time matching."""
 
 from enum import IntEnum
-from typing import NamedTuple, final
+from typing import NamedTuple, Self, final
 
 from native.resting import RestingOrders
 
@@ -60,13 +60,13 @@ class MatchedEvent(NamedTuple):
 
 @final
 class Matching:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         capacity: int = 262_144,
         max_levels: int = 32_768,
         event_capacity: int = 65_536,
         change_capacity: int = 65_536,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def resting(self) -> RestingOrders: ...
     @property

@@ -1,10 +1,10 @@
 """Stub of the resting orders."""
 
-from typing import final
+from typing import Self, final
 
 @final
 class RestingOrders:
-    def __init__(self, capacity: int, max_levels: int, change_capacity: int) -> None: ...
+    def __new__(cls, capacity: int, max_levels: int, change_capacity: int) -> Self: ...
     @property
     def capacity(self) -> int: ...
     @property

@@ -1,5 +1,6 @@
 """Price-time matching: each rule by example, and long random runs against the slow twin."""
 
+import random
 from collections import defaultdict
 
 import pytest
@@ -74,6 +75,41 @@ def test_fok_fills_whole_or_touches_nothing() -> None:
     assert fills(matching) == []
     matching.apply_order(BUY, 102, 10, life=FOK)
     assert [fill[3] for fill in fills(matching)] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("rule_", "most"),
+    [
+        (SelfTrade.SELF_TRADE_NONE, 22),
+        (SelfTrade.SELF_TRADE_EXPIRE_MAKER, 17),
+        (SelfTrade.SELF_TRADE_EXPIRE_TAKER, 9),
+        (SelfTrade.SELF_TRADE_EXPIRE_BOTH, 9),
+    ],
+)
+def test_fok_counts_only_what_it_would_reach_before_an_own_order(rule_: SelfTrade, most: int) -> None:
+    for quantity, whole in ((most + 1, False), (most, True)):
+        matching = small()
+        matching.apply_order(SELL, 100, 6)
+        matching.apply_order(SELL, 101, 8, display=3)  # its hidden part comes after our own order
+        matching.apply_order(SELL, 101, 5, owner=7)
+        matching.apply_order(SELL, 102, 3)
+        matching.apply_order(BUY, 102, quantity, life=FOK, owner=7, self_trade=rule_)
+        assert sum(fill[3] for fill in fills(matching)) == (quantity if whole else 0)
+
+
+def test_orders_are_found_by_id_through_thousands_of_comings_and_goings() -> None:
+    matching = Matching(64, 16, 64, 64)
+    draw = random.Random(1)
+    live: list[int] = []
+    for _ in range(4_000):
+        if len(live) == 64 or (live and draw.random() < 0.45):
+            assert matching.apply_cancel(live.pop(draw.randrange(len(live)))) == MatchReason.REASON_NONE
+        else:
+            live.append(matching.apply_order(BUY, 100, 1))
+        matching.drain_events()
+        probe = draw.choice(live) if live else 0
+        assert (matching.resting.order(probe) is not None) == bool(live)
+    assert sorted(matching.resting.queue(BUY, 100)) == sorted(live)
 
 
 def test_post_only_against_standing_price_is_rejected() -> None:
