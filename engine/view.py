@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from native.market import Market
 from rich.console import Console, Group
 from rich.layout import Layout
 from rich.live import Live
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.records import Record, SignalRecord
+from native.market import Market
 
 REFRESHES_PER_S: Final = 8
 BOOK_LEVELS: Final = 10
@@ -102,11 +102,11 @@ class LiveView:
             self._live.stop()
             self._live = None
 
-    def begin(self, market: Market, kinds: Mapping[str, int], price_digits: int) -> None:
+    def begin(self, market: Market, kinds: Mapping[str, int]) -> None:
         """Take the market to show, before its first message."""
         self._market = market
         self._kinds = kinds
-        self._price_digits = price_digits
+        self._price_digits = market.price_digits
         self._started_s = time.monotonic()
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=False)
@@ -189,9 +189,10 @@ class LiveView:
         table = Table.grid(expand=True, padding=(0, 1))
         table.add_column(justify="right")
         table.add_column(justify="right")
-        for price, quantity, side in market.recent_trades(TAPE_ROWS):
-            style = _SIDE_STYLE[side]
-            table.add_row(Text(self._price(price), style), Text(f"{quantity:,}", style))
+        digits = market.quantity_digits
+        for _, price, quantity, side, _ in market.recent_trades(TAPE_ROWS):
+            style, amount = _SIDE_STYLE[side], f"{quantity / 10**digits:,.{digits}f}"
+            table.add_row(Text(self._price(price), style), Text(amount, style))
         return Panel(table, title="tape")
 
     def _profile_panel(self, market: Market) -> Panel:
@@ -203,7 +204,8 @@ class LiveView:
             style = "" if profile.is_ready else "dim"
             values = (f"{value:,.{self._price_digits}f}" for value in (profile.val, profile.poc, profile.vah))
             table.add_row(profile.source, *values, style=style)
-        return Panel(Group(table, Text(f"CVD {market.cvd:+,.4f}")), title="volume profile")
+        cvd = Text(f"CVD {market.cvd / 10**market.quantity_digits:+,.3f}")
+        return Panel(Group(table, cvd), title="volume profile")
 
     def _latency_panel(self, market: Market) -> Panel:
         table = Table.grid(expand=True, padding=(0, 1))
@@ -211,7 +213,7 @@ class LiveView:
         for kind in ("depth", "trade", "ticker"):
             row = market.frame_to_mask(kind)
             if row.count:
-                table.add_row(kind, *(f"{row.percentile(q) / 1e3:.2f}" for q in (0.5, 0.99, 0.999)))
+                table.add_row(kind, *(f"{row.percentile(q) / 1e3:.2f}" for q in (50, 99, 99.9)))
         counts = Text(
             f"sweeps {market.sweeps:,}  whales {market.whales:,}  episodes {market.episodes:,}\n"
             f"entries {self._kinds['entry']:,}  vetoes {self._kinds['veto']:,}"

@@ -93,7 +93,7 @@ class ConvertJob:
 class View(Protocol):
     """A live view of a replay, which may also slow it down."""
 
-    def begin(self, market: Market, kinds: Mapping[str, int], price_digits: int) -> None:
+    def begin(self, market: Market, kinds: Mapping[str, int]) -> None:
         """Take the market and the running counts of records, before the first message."""
         ...
 
@@ -185,7 +185,7 @@ def _open(job: ReplayJob | ConvertJob, progress: Progress) -> tuple[Source, floa
 def _play(session: Session, played: _Played, progress: Progress, view: View | None) -> None:
     source, tally = played.source, played.tally
     if view is not None:
-        view.begin(session.market, session.kinds, source.instrument.price_digits)
+        view.begin(session.market, session.kinds)
     if source.directory is not None:
         progress.start("replaying", source.meta.events_bytes if source.meta is not None else 0)
         events = memoryview(map_events(source.directory))
@@ -234,6 +234,11 @@ def _report(session: Session, played: _Played) -> Report:
     if market.refused:
         notes.append(
             f"{market.refused} frames could not be read and were refused; nothing was learned from them."
+        )
+    if market.lost_events or market.lost_bbo:
+        notes.append(
+            f"{market.lost_events} flow events and {market.lost_bbo} best prices were lost: their buffers "
+            "were full before they were written."
         )
     if played.is_interrupted:
         notes.append("Stopped by Ctrl-C: the figures are of the part that was played.")
@@ -297,9 +302,9 @@ def _percentiles(histogram: Histogram) -> Percentiles:
         return Percentiles(count=0, p50=0, p99=0, p999=0, max=0)
     return Percentiles(
         count=histogram.count,
-        p50=histogram.percentile(0.50),
-        p99=histogram.percentile(0.99),
-        p999=histogram.percentile(0.999),
+        p50=histogram.percentile(50),
+        p99=histogram.percentile(99),
+        p999=histogram.percentile(99.9),
         max=histogram.max,
     )
 

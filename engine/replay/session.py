@@ -12,7 +12,7 @@ from engine.records import Record, encode_line, flow_records, signal_record
 from engine.replay.outputs import OutputFile
 from engine.replay.store import Line
 from engine.replay.units import is_snapshot
-from engine.signals import FlowKind, Veto
+from engine.signals import FlowKind, MarketKind, Veto
 from native.market import Market
 from strategies.volume_scalper import VolumeScalper
 
@@ -66,6 +66,7 @@ class Session:
             price_digits=instrument.price_digits,
             quantity_digits=instrument.quantity_digits,
             tick=instrument.tick,
+            contract_size=float(instrument.contract_size) if instrument.kind is MarketKind.COINM else 0.0,
             **asdict(market_settings(config, instrument.symbol, instrument.kind)),
         )
         if bbo is not None:

@@ -17,6 +17,7 @@ MAX_DIGITS: Final = 18
 
 _SYMBOL: Final = re.compile(rb'"s"\s*:\s*"([^"]+)"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*"([a-z0-9_]+)@')
+_STREAM_HEAD: Final = b'{"stream":"'
 _EVENT: Final = re.compile(rb'"e"\s*:\s*"([^"]+)"')
 _FINAL_ID: Final = re.compile(rb'"u"\s*:\s*(\d+)')
 _SNAPSHOT_ID: Final = re.compile(rb'"lastUpdateId"\s*:\s*(\d+)')
@@ -154,6 +155,8 @@ class _Notes:
                     self.lowest_id = self.highest_id
             return
         self.learn_digits(payload, 1, learns_quantities=event != b"kline")
+        if self.high and self.messages % 16:  # a sample of the prices is enough to tell symbols apart
+            return
         price = _ONE_PRICE.search(payload)
         if price is not None:
             value = float(price[1])
@@ -228,26 +231,26 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
     tally = Tally()
     notes: dict[str, _Notes] = {}
     snapshots: list[_Snapshot] = []
+    streams: dict[bytes, tuple[_Notes, bytes]] = {}
     n_lines = 0
     for line in read_lines(recording, tally):
         n_lines += 1
         if progress is not None and n_lines % 4096 == 0:
             progress(tally.bytes_read)
-        if is_snapshot(line.payload):
-            snapshots.append(_read_snapshot(line))
-            continue
-        symbol = symbol_of(line.payload)
-        if not symbol:
-            continue
-        event = _EVENT.search(line.payload)
-        name = event[1] if event is not None else b"bookTicker"
-        if name not in _LEARNED_EVENTS:
-            continue
-        note = notes.get(symbol)
-        if note is None:
-            if _FOREIGN.search(line.payload) or (event is None and not _ONE_PRICE.search(line.payload)):
+        stream = b""
+        if line.payload.startswith(_STREAM_HEAD):
+            stream = line.payload[len(_STREAM_HEAD) : line.payload.find(b'"', len(_STREAM_HEAD))]
+        known = streams.get(stream)
+        if known is None:
+            if is_snapshot(line.payload):
+                snapshots.append(_read_snapshot(line))
                 continue
-            note = notes[symbol] = _Notes(symbol)
+            known = _learned(line.payload, notes)
+            if known is None:
+                continue
+            if b"@" in stream:  # one symbol and one kind of event by its name
+                streams[stream] = known
+        note, name = known
         note.messages += 1
         if line.recv_ns < note.last_recv_ns:
             note.backward_ns = max(note.backward_ns, note.last_recv_ns - line.recv_ns)
@@ -267,6 +270,23 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
             note.price_digits = max(note.price_digits, snapshot.price_digits)
             note.quantity_digits = max(note.quantity_digits, snapshot.quantity_digits)
     return Survey(tuple(_facts(notes)), tuple(owners), tally.exchange_info)
+
+
+def _learned(payload: bytes, notes: dict[str, _Notes]) -> tuple[_Notes, bytes] | None:
+    """Return the notes on a message's symbol and its event; None if nothing is to be learned from it."""
+    symbol = symbol_of(payload)
+    if not symbol:
+        return None
+    event = _EVENT.search(payload)
+    name = event[1] if event is not None else b"bookTicker"
+    if name not in _LEARNED_EVENTS:
+        return None
+    note = notes.get(symbol)
+    if note is None:
+        if _FOREIGN.search(payload) or (event is None and not _ONE_PRICE.search(payload)):
+            return None
+        note = notes[symbol] = _Notes(symbol)
+    return note, name
 
 
 def _read_snapshot(line: Line) -> _Snapshot:

@@ -55,7 +55,7 @@ def snapshot(last_id: int, bids: Levels, asks: Levels) -> dict[str, object]:
 
 
 def spot_session(symbol: str = "BTCUSDT", base: int = 100, price: int = 60_000) -> list[dict[str, object]]:
-    """Return a snapshot bridged by the second of five updates, two trades and two tickers."""
+    """Return a snapshot bridged by the second of five updates, two trades, two tickers."""
 
     def at(offset: float) -> str:
         return f"{price + offset:.8f}"
@@ -64,11 +64,11 @@ def spot_session(symbol: str = "BTCUSDT", base: int = 100, price: int = 60_000) 
     return [
         depth(symbol, base - 5, base - 1, [[at(-1), one]], []),
         snapshot(base, [[at(-0.01), one], [at(-1), one]], [[at(0.01), one], [at(1), one]]),
+        ticker(symbol, base + 1, at(-0.01), at(0.01)),
         depth(symbol, base, base + 2, [[at(-0.02), "2.50000000"]], []),
-        ticker(symbol, base + 2, at(-0.01), at(0.01)),
         trade(symbol, 1, at(0.01), "0.50000000"),
-        depth(symbol, base + 3, base + 4, [], [[at(0.01), "0.50000000"]]),
         ticker(symbol, base + 4, at(-0.01), at(0.01)),
+        depth(symbol, base + 3, base + 4, [], [[at(0.01), "0.50000000"]]),
         trade(symbol, 2, at(-0.01), "0.25000000", is_buyer_maker=True),
         depth(symbol, base + 5, base + 9, [[at(-0.01), "0.75000000"]], []),
         depth(symbol, base + 10, base + 12, [[at(-0.02), "0.00000000"]], [[at(2), one]]),

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.cli import app
-from tests.engine.recordings import spot_session, text, usdm_session, write
+from tests.engine.recordings import spot_session, text, trade, usdm_session, write
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -150,7 +150,7 @@ def test_json_is_the_last_line_and_outputs_bear_their_names(tmp_path: Path, spot
     found = json.loads(out.splitlines()[-1])
     assert (found["messages"], found["depth_updates"], found["trades"], found["tickers"]) == (10, 5, 2, 2)
     assert (found["gaps"], found["crossed"], found["refused"]) == (0, 0, 0)
-    assert found["book_ticker"] == {"compared": 2, "equal": 2}
+    assert found["book_ticker"] == {"compared": 1, "equal": 1}
     assert found["units"]["source"] == "inferred from the recording"
     assert found["truncated"] is False
     assert bbo.read_text().splitlines() == [
@@ -172,7 +172,9 @@ def test_report_for_humans_is_printed_without_json(spot: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a.gz", "a.zst"])
 def test_cut_recording_is_played_to_its_last_whole_line(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / name, text(spot_session()))
+    # More than one block of Zstandard: what is not a whole block is lost.
+    trades = [trade("BTCUSDT", number, "60000.01000000", "0.10000000") for number in range(3, 2000)]
+    path = write(tmp_path / name, text([*spot_session(), *trades]))
     path.write_bytes(path.read_bytes()[:-20])
     code, out, err = run("replay", path, "--market", "spot", "--json")
     assert code == 0
@@ -182,7 +184,7 @@ def test_cut_recording_is_played_to_its_last_whole_line(tmp_path: Path, name: st
 
 def test_broken_lines_are_counted_and_said(tmp_path: Path) -> None:
     lines = text(spot_session()).splitlines(keepends=True)
-    lines[5:5] = [b"garbage\n", lines[4].replace(b'"data":{', b'"data":[')]
+    lines[5:5] = [b"garbage\n", lines[4][:-30] + b"\n"]
     path = write(tmp_path / "a", b"".join(lines))
     code, out, err = run("replay", path, "--market", "spot", "--json")
     assert code == 0
@@ -202,7 +204,7 @@ def test_conversion_is_replayed_with_what_it_knows(tmp_path: Path, spot: Path) -
     assert code == 0, err
     found = json.loads(out.splitlines()[-1])
     assert (found["messages"], found["market"], found["symbol"]) == (10, "spot", "BTCUSDT")
-    assert found["book_ticker"] == {"compared": 2, "equal": 2}
+    assert found["book_ticker"] == {"compared": 1, "equal": 1}
     assert (tmp_path / "bbo").read_text().count("\n") == 4
     assert "--force" in refused("convert", spot, "--market", "spot", "--out", out_dir)
     assert run("convert", spot, "--market", "spot", "--out", out_dir, "--force")[0] == 0

@@ -91,14 +91,14 @@ def replay(messages: Iterable[tuple[bytes, str]], symbol: str, *, is_spot: bool)
                 book = None
                 waiting.append(update)
                 break
-            before, book_id, is_bridged = book_id, update["u"], True
+            has_before, before, book_id, is_bridged = is_bridged, book_id, update["u"], True
             book.apply(update["b"], update["a"])
             bid, ask = book.best()
             found.bbo.append((book_id, _price(bid), _price(ask)))
             found.crossed += bid is not None and ask is not None and bid >= ask
             within = [ticker for ticker in tickers if before < ticker[0] <= book_id]
             tickers = [ticker for ticker in tickers if ticker[0] > book_id]
-            if within:
+            if within and has_before:
                 found.compared += 1
                 found.equal += (Decimal(within[-1][1]), Decimal(within[-1][2])) == (bid, ask)
     return found
