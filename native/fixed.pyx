@@ -52,23 +52,21 @@ cdef int read_decimal_slowly(const char** text, const char* end, int digits, int
 
 
 cdef int write_decimal(int64_t value, int digits, char* out) noexcept nogil:
-    # Writes at most 21 bytes, no terminator, and returns how many. INT64_MIN has no positive twin: 0 bytes.
+    # Writes at most 21 bytes, no terminator, and returns how many.
     cdef char scratch[24]
     cdef int n = 0, length = 0
-    cdef bint negative = value < 0
-    if value == -INT64_MAX - 1:
-        return 0
-    if negative:
-        value = -value
-    while value or n <= digits:
+    cdef uint64_t left = <uint64_t>value
+    if value < 0:
+        left = 0 - left
+    while left or n <= digits:
         if n == digits and digits:
             scratch[length] = 46
             length += 1
-        scratch[length] = <char>(48 + value % 10)
+        scratch[length] = <char>(48 + left % 10)
         length += 1
-        value //= 10
+        left //= 10
         n += 1
-    if negative:
+    if value < 0:
         scratch[length] = 45
         length += 1
     for n in range(length):
