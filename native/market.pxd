@@ -1,17 +1,18 @@
 """Contents page of the market: all we know of one instrument, and the order in which the rooms hear of a message."""
 
 from cython cimport final
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
+from native.areas cimport Areas
 from native.backlog cimport Backlog
 from native.bars cimport Bars
 from native.book cimport Book
 from native.crosscheck cimport Crosscheck
+from native.eventlog cimport BboLog, EventLog
 from native.events cimport DepthUpdate, FlowEvent, Message, Sweep, Trade
 from native.flow cimport Flow
 from native.histogram cimport Histogram
 from native.imbalance cimport Confirmation, Imbalance
-from native.profile cimport Profile, ProfileLevels
 from native.sequence cimport Sequence
 from native.triggers cimport Triggers
 from native.volatility cimport Volatility
@@ -20,8 +21,6 @@ from native.wire.binance_json cimport BinanceJson
 
 
 cdef enum:
-    EVENT_CAPACITY = 4096     # flow events until they are taken; when full the oldest is lost and counted
-    BBO_CAPACITY = 65536      # applied updates until they are taken; likewise
     TAPE = 64                 # last trades, for views
 
 
@@ -36,20 +35,13 @@ cdef struct CandidateState:
     Confirmation confirmation
 
 
-cdef struct BboRow:
-    int64_t update_id
-    int64_t best_bid
-    int64_t best_ask
-
-
 @final
 cdef class Market:
     cdef readonly Book book
     cdef readonly Imbalance imbalance
     cdef readonly Flow flow
     cdef readonly Whale whale
-    cdef readonly Profile rolling
-    cdef readonly Profile session
+    cdef readonly Areas areas
     cdef readonly Bars bars
     cdef readonly Volatility volatility
     cdef readonly Triggers triggers
@@ -72,10 +64,8 @@ cdef class Market:
     cdef double _quantity_scale           # base (or contracts) per quantity unit
     cdef double _notional_scale           # quote per price unit x quantity unit; inverse: per quantity unit
     cdef double _contract_size            # inverse: quote per contract; else 0
-    cdef double _node_share
     cdef int64_t _stale_ns
     cdef int64_t _episode_window_ns
-    cdef bint _has_session
 
     cdef readonly int64_t now_ns          # corridor time of what is being decided
     cdef readonly int64_t last_recv_ns
@@ -85,12 +75,6 @@ cdef class Market:
     cdef int64_t _time_offset_ns          # venue minus receive time of the last message whose time was believed
     cdef int _n_disbelieved               # venue times in a row that were not
     cdef bint _is_started
-    cdef int64_t _day                     # UTC day of the session profile; -1 before the first trade
-    cdef ProfileLevels _previous          # the last whole session's final levels
-    cdef bint _previous_is_naked
-    cdef int64_t _inside_rolling_ns       # last second with mid inside the value area
-    cdef int64_t _inside_session_ns
-    cdef int64_t _inside_previous_ns
 
     cdef Sweep _confirm_sweep             # the whale whose window after it is running
     cdef int64_t _confirm_episode
@@ -99,12 +83,8 @@ cdef class Market:
     cdef int64_t _confirmed_episode[2]    # by side, SELL then BUY: last counted in `imbalance_confirmed`
     cdef CandidateState _candidate
 
-    cdef FlowEvent* _events
-    cdef int64_t _n_events                # ever
-    cdef int64_t _n_taken
-    cdef BboRow* _bbo                     # NULL unless enabled
-    cdef int64_t _n_bbo
-    cdef int64_t _n_bbo_taken
+    cdef readonly EventLog events         # flow events
+    cdef readonly BboLog bbo              # best prices per applied update, if enabled
     cdef Trade _tape[TAPE]
     cdef int64_t _n_tape
 
@@ -124,8 +104,6 @@ cdef class Market:
     cdef readonly int64_t time_outliers   # venue times more than a minute off what the clock says
     cdef readonly int64_t floored_quantities
     cdef readonly int64_t imbalance_confirmed
-    cdef readonly int64_t lost_events
-    cdef readonly int64_t lost_bbo
 
     # hot
     cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil
@@ -140,17 +118,10 @@ cdef class Market:
     cdef uint32_t _close_sweep(self) noexcept nogil
     cdef uint32_t _confirm(self) noexcept nogil
     cdef uint32_t _on_second(self) noexcept nogil
-    cdef void _roll_session(self, const Trade* trade) noexcept nogil
     cdef bint _believes(self, int64_t venue_ns) noexcept nogil
     cdef double _depth_quote(self) noexcept nogil
-    cdef bint _is_known(self, int64_t price, int book_side) noexcept nogil
     cdef uint32_t _run(self, const char* data, int64_t* at, int64_t end) noexcept nogil
-    cdef void _mark_inside(self) noexcept nogil
     cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil
     cdef double _notional(self, const Sweep* sweep) noexcept nogil
     cdef FlowEvent* _event(self, int kind, int side) noexcept nogil
     cdef void _describe(self, FlowEvent* event, const Sweep* sweep, int64_t episode) noexcept nogil
-    # cold
-    cdef object _profile_state(
-        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns
-    )

@@ -4,14 +4,15 @@ import numpy
 import numpy.typing
 from typing_extensions import Buffer
 
+from native.areas import Areas, ProfileState
 from native.backlog import Backlog
 from native.bars import Bars
 from native.book import Book
 from native.crosscheck import Crosscheck
+from native.eventlog import BboLog, EventLog
 from native.flow import Flow
 from native.histogram import Histogram
 from native.imbalance import Imbalance
-from native.profile import Profile
 from native.sequence import Sequence
 from native.triggers import Triggers
 from native.volatility import Volatility
@@ -29,17 +30,6 @@ class Candidate(NamedTuple):
     n_updates: int
     last_whale_ns: int
     expires_ns: int
-
-class ProfileState(NamedTuple):
-    source: str
-    is_ready: bool
-    poc: float
-    vah: float
-    val: float
-    nodes: tuple[float, ...]
-    is_poc_naked: bool
-    last_inside_ns: int
-    age_ns: int
 
 @final
 class Market:
@@ -98,9 +88,11 @@ class Market:
     @property
     def whale(self) -> Whale: ...
     @property
-    def rolling(self) -> Profile: ...
+    def areas(self) -> Areas: ...
     @property
-    def session(self) -> Profile: ...
+    def events(self) -> EventLog: ...
+    @property
+    def bbo(self) -> BboLog: ...
     @property
     def bars(self) -> Bars: ...
     @property

@@ -12,11 +12,9 @@ from typing import NamedTuple
 import numpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython cimport final
-from libc.math cimport NAN, isnan
-from libc.stdint cimport INT64_MAX
-from libc.string cimport memcpy, memset
+from libc.math cimport NAN
+from libc.string cimport memset
 
 from native.clock cimport monotonic_ns
 from native.eventfile cimport RecordHeader, encode_record, read_record
@@ -25,27 +23,22 @@ from native.events cimport (
     FLOW_WHALE_OPEN, MASK_DUE, MASK_ENTRY, MASK_ENTRY_EXPIRED, MASK_GAP, MASK_IMBALANCE, MASK_LEVEL, MASK_LIVE,
     MASK_REFUSED, MASK_STALE, MASK_WHALE_CLOSE, MASK_WHALE_OPEN, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_PARTIAL,
     MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, REASON_BOOK_INVALID, REASON_CONFIRMED,
-    REASON_SUPERSEDED, SEQUENCE_BRIDGING, SEQUENCE_LIVE, SPOT, USDM, int128_to_object, int128_t,
+    REASON_SUPERSEDED, SPOT, USDM, int128_to_object,
 )
 from native.sequence cimport (
     ACTION_APPLY, ACTION_BREAK, ACTION_IGNORE,
 )
 from native.triggers cimport (
-    TIMER_CONFIRM, TIMER_DESK, TIMER_EXPIRY, TIMER_HOLD, TIMER_SECOND, TIMER_STALE, TIMER_SWEEP,
+    TIMER_CONFIRM, TIMER_EXPIRY, TIMER_HOLD, TIMER_SECOND, TIMER_STALE, TIMER_SWEEP,
 )
+from native.walk cimport walk_bps
 
-from native.events import FLOW_EVENT
-
-
-cdef enum:
-    NODES = 32
 
 cdef enum:
     BELIEVE_ANYWAY = 32       # so many disbelieved venue times in a row: the venue's clock did move
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MINUTE_NS = 60000000000
-cdef int64_t DAY_NS = 86400000000000
 
 
 class Candidate(NamedTuple):
@@ -62,20 +55,6 @@ class Candidate(NamedTuple):
     n_updates: int
     last_whale_ns: int
     expires_ns: int
-
-
-class ProfileState(NamedTuple):
-    """One volume profile in quote prices: POC is the middle of its row, VAH and VAL are outer edges."""
-
-    source: str
-    is_ready: bool
-    poc: float
-    vah: float
-    val: float
-    nodes: tuple
-    is_poc_naked: bool
-    last_inside_ns: int
-    age_ns: int
 
 
 @final
@@ -153,13 +132,10 @@ cdef class Market:
             window_ns=whale_window_ns, min_sweeps=whale_min_sweeps, episode_gap_ns=episode_gap_ns,
             notional_scale=self._notional_scale, adaptive_floor=whale_adaptive_floor,
         )
-        self.rolling = Profile(
-            tick=tick, window_ns=profile_window_ns, ready_ns=profile_ready_ns, row_bps=row_bps,
+        self.areas = Areas(
+            tick=tick, price_scale=self.price_scale, window_ns=profile_window_ns, rolling_ready_ns=profile_ready_ns,
+            session_ready_ns=session_ready_ns, has_session=session_enabled, node_share=node_share, row_bps=row_bps,
             value_area=value_area, two_row=two_row,
-        )
-        self.session = Profile(
-            tick=tick, window_ns=0, ready_ns=session_ready_ns, row_bps=row_bps, value_area=value_area,
-            two_row=two_row,
         )
         self.bars = Bars(tick=tick, row_units=0)
         self.volatility = Volatility(span=volatility_span, ready_after=volatility_ready_after)
@@ -170,19 +146,11 @@ cdef class Market:
         self._depth_ns = Histogram()
         self._trade_ns = Histogram()
         self._ticker_ns = Histogram()
-        self._has_session = session_enabled
-        self._node_share = node_share
+        self.events = EventLog()
+        self.bbo = BboLog()
         self._stale_ns = stale_ns
         self._episode_window_ns = episode_window_ns
-        self._day = -1
         self.update_id = -1
-        self._events = <FlowEvent*>PyMem_RawCalloc(EVENT_CAPACITY, sizeof(FlowEvent))
-        if self._events is NULL:
-            raise MemoryError()
-
-    def __dealloc__(self):
-        PyMem_RawFree(self._events)
-        PyMem_RawFree(self._bbo)
 
     cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil:
         cdef int64_t begin = monotonic_ns()
@@ -265,7 +233,6 @@ cdef class Market:
         cdef int64_t bid = self.book.bids.best, ask = self.book.asks.best
         cdef int64_t change
         cdef int32_t i
-        cdef BboRow* row
         for i in range(update.n_bids):
             change = self.book.set_level(1, update.bids[i].price, update.bids[i].quantity)
             if change:
@@ -277,15 +244,9 @@ cdef class Market:
         self.book.settle()
         self.update_id = update.final_id
         self.depth_applied += 1
-        if self._bbo is not NULL:
-            if self._n_bbo - self._n_bbo_taken == BBO_CAPACITY:
-                self._n_bbo_taken += 1
-                self.lost_bbo += 1
-            row = &self._bbo[self._n_bbo % BBO_CAPACITY]
-            row.update_id = update.final_id
-            row.best_bid = self.book.bids.best
-            row.best_ask = 0 if self.book.asks.n_levels == 0 else self.book.asks.best
-            self._n_bbo += 1
+        self.bbo.push(
+            update.final_id, self.book.bids.best, 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+        )
         if self.book.is_crossed():
             self.crossed += 1
             self.sequence.break_chain()
@@ -356,19 +317,6 @@ cdef class Market:
             mask |= MASK_ENTRY_EXPIRED
         return mask
 
-    cdef void _roll_session(self, const Trade* trade) noexcept nogil:
-        cdef int64_t day = trade.venue_ns // DAY_NS
-        if day == self._day:
-            return
-        if self._day >= 0 and day > self._day:
-            self.session.levels(&self._previous, self.now_ns)
-            self._previous_is_naked = True
-            self._inside_previous_ns = self._inside_session_ns
-            self._inside_session_ns = 0
-            self.session.reset()
-        if day > self._day:
-            self._day = day
-
     cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil:
         # An inverse contract's notional is contracts x contract size, whatever the price.
         out[0] = sweep[0]
@@ -385,7 +333,6 @@ cdef class Market:
         cdef Sweep judged
         cdef FlowEvent* event
         cdef int64_t missing = self.flow.missing_ids
-        cdef int64_t row
         if not self._believes(trade.venue_ns):
             return 0
         if trade.venue_ns > self.last_venue_ns:
@@ -402,14 +349,7 @@ cdef class Market:
         self._n_tape += 1
         if not trade.teaches:
             return mask
-        self._roll_session(trade)
-        self.rolling.apply_trade(trade.price, trade.quantity, self.now_ns)
-        if self._has_session:
-            self.session.apply_trade(trade.price, trade.quantity, self.now_ns)
-        if self._previous_is_naked and self._previous.row_units > 0:
-            row = trade.price // self._previous.row_units
-            if row == self._previous.poc_row:
-                self._previous_is_naked = False
+        self.areas.on_trade(trade, self.now_ns)
         self.bars.apply_trade(trade)
         self.imbalance.on_trade(trade.aggressor, trade.price, trade.quantity, self.now_ns)
         self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
@@ -490,30 +430,16 @@ cdef class Market:
         self.triggers.arm(TIMER_EXPIRY, self._candidate.expires_ns)
         return MASK_ENTRY
 
-    cdef void _mark_inside(self) noexcept nogil:
-        cdef ProfileLevels levels
-        cdef int64_t mid_x2 = self.book.bids.best + self.book.asks.best
-        if self.rolling.levels(&levels, self.now_ns) and levels.total > 0:
-            if 2 * levels.val_row * levels.row_units <= mid_x2 <= 2 * (levels.vah_row + 1) * levels.row_units:
-                self._inside_rolling_ns = self.now_ns
-        if self._has_session and self.session.levels(&levels, self.now_ns) and levels.total > 0:
-            if 2 * levels.val_row * levels.row_units <= mid_x2 <= 2 * (levels.vah_row + 1) * levels.row_units:
-                self._inside_session_ns = self.now_ns
-        if self._previous.total > 0:
-            if (2 * self._previous.val_row * self._previous.row_units <= mid_x2
-                    <= 2 * (self._previous.vah_row + 1) * self._previous.row_units):
-                self._inside_previous_ns = self.now_ns
-
     cdef uint32_t _on_second(self) noexcept nogil:
         cdef int64_t second = self.now_ns // SECOND_NS
         cdef bint has_mid = self.is_valid and self.book.bids.n_levels > 0 and self.book.asks.n_levels > 0
         self.flow.advance(self.now_ns)
         self.whale.advance(self.now_ns)
-        self.rolling.advance(self.now_ns)
+        self.areas.advance(self.now_ns)
         if has_mid:
             self.imbalance.sample()
             self.whale.set_depth_median(self._depth_quote())
-            self._mark_inside()
+            self.areas.mark_inside(self.book.bids.best + self.book.asks.best, self.now_ns)
         if second % 60 == 0:
             self.volatility.sample_mid(
                 0.5 * <double>(self.book.bids.best + self.book.asks.best) if has_mid else 0.0, second // 60, has_mid
@@ -563,14 +489,7 @@ cdef class Market:
         return 0
 
     cdef FlowEvent* _event(self, int kind, int side) noexcept nogil:
-        cdef FlowEvent* event
-        if self._n_events - self._n_taken == EVENT_CAPACITY:
-            self._n_taken += 1
-            self.lost_events += 1
-        event = &self._events[self._n_events % EVENT_CAPACITY]
-        self._n_events += 1
-        memset(event, 0, sizeof(FlowEvent))
-        event.sequence = self._n_events
+        cdef FlowEvent* event = self.events.push()
         event.kind = kind
         event.side = side
         event.instrument = self.index
@@ -726,35 +645,15 @@ cdef class Market:
 
     def take_events(self) -> numpy.ndarray:
         """Return the flow events since the last call, oldest first, as a FLOW_EVENT array of its own memory."""
-        cdef int64_t n = self._n_events - self._n_taken
-        cdef int64_t i
-        events = numpy.empty(n, FLOW_EVENT)
-        cdef unsigned char[::1] raw
-        if n:
-            raw = events.view(numpy.uint8)
-            for i in range(n):
-                memcpy(&raw[i * <int64_t>sizeof(FlowEvent)],
-                       &self._events[(self._n_taken + i) % EVENT_CAPACITY], sizeof(FlowEvent))
-        self._n_taken = self._n_events
-        return events
+        return self.events.take()
 
     def enable_bbo_log(self) -> None:
         """Keep best prices of every applied depth update from now on, for `take_bbo`."""
-        if self._bbo is NULL:
-            self._bbo = <BboRow*>PyMem_RawCalloc(BBO_CAPACITY, sizeof(BboRow))
-            if self._bbo is NULL:
-                raise MemoryError()
+        self.bbo.enable()
 
     def take_bbo(self) -> numpy.ndarray:
         """Return (update_id, best_bid, best_ask) per update applied since the last call, shape (n, 3), price units."""
-        cdef int64_t n = self._n_bbo - self._n_bbo_taken
-        cdef int64_t i
-        rows = numpy.empty((n, 3), numpy.int64)
-        cdef int64_t[:, ::1] raw = rows
-        for i in range(n):
-            memcpy(&raw[i, 0], &self._bbo[(self._n_bbo_taken + i) % BBO_CAPACITY], sizeof(BboRow))
-        self._n_bbo_taken = self._n_bbo
-        return rows
+        return self.bbo.take()
 
     def frame_to_mask(self, kind: str) -> Histogram:
         """Return the latency histogram (ns) of "depth", "trade" or "ticker" messages, from bytes to mask."""
@@ -776,64 +675,18 @@ cdef class Market:
 
     def profiles(self) -> tuple:
         """Return the profiles that hold volume: session, rolling, previous."""
-        found = []
-        cdef ProfileLevels levels
-        if self._has_session and self.session.levels(&levels, self.now_ns) >= 0 and levels.total > 0:
-            found.append(self._profile_state("session", self.session, &levels, False, self._inside_session_ns))
-        if self.rolling.levels(&levels, self.now_ns) >= 0 and levels.total > 0:
-            found.append(self._profile_state("rolling", self.rolling, &levels, False, self._inside_rolling_ns))
-        if self._has_session and self._previous.total > 0:
-            found.append(self._profile_state(
-                "previous", None, &self._previous, self._previous_is_naked, self._inside_previous_ns
-            ))
-        return tuple(found)
-
-    cdef object _profile_state(
-        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns
-    ):
-        cdef int64_t rows[NODES]
-        cdef int n = 0, i
-        scale = self.price_scale
-        units = levels.row_units
-        if profile is not None:
-            n = profile.nodes(rows, NODES, self._node_share)
-        return ProfileState(
-            source, bool(levels.is_ready), (2 * levels.poc_row + 1) * units * 0.5 * scale,
-            (levels.vah_row + 1) * units * scale, levels.val_row * units * scale,
-            tuple([(2 * rows[i] + 1) * units * 0.5 * scale for i in range(n)]), is_naked, inside_ns,
-            self.now_ns - levels.first_ns,
-        )
+        return self.areas.states(self.now_ns)
 
     def walk_bps(self, side: int, notional_quote: float) -> float:
         """Return the slippage beyond the best price of taking `notional_quote` as aggressor `side`, in bps.
 
         NaN if the book is not valid or too thin inside its horizon. Cost: linear in the levels taken.
         """
-        cdef int book_side = -1 if side > 0 else 1
-        cdef int64_t best = self.book.asks.best if side > 0 else self.book.bids.best
-        cdef int64_t price = best
-        cdef double left = notional_quote, paid = 0.0, quantity = 0.0, here, value
-        if not self.is_valid or not notional_quote > 0.0:
+        if not self.is_valid:
             return NAN
-        while 0 < price < INT64_MAX and self._is_known(price, book_side):
-            here = <double>self.book.quantity_at(book_side, price) * self._quantity_scale
-            value = here * (self._contract_size if self._contract_size > 0.0 else price * self.price_scale)
-            if value >= left:
-                here *= left / value
-                paid += here * price
-                quantity += here
-                return 1e4 * ((paid / quantity) / best - 1.0) * (1.0 if side > 0 else -1.0)
-            left -= value
-            paid += here * price
-            quantity += here
-            price = self.book.worse(book_side, price)
-        return NAN
-
-    cdef bint _is_known(self, int64_t price, int book_side) noexcept nogil:
-        # Inside the horizon of that side: the levels up to here are known.
-        if book_side > 0:
-            return price >= self.book.bids.horizon
-        return price <= self.book.asks.horizon
+        return walk_bps(
+            self.book, side, notional_quote, self.price_scale, self._quantity_scale, self._contract_size
+        )
 
     def book_levels(self, side: int, n: int) -> list:
         """Return the best `n` levels of a side (BUY: bids) as (price, quantity), units."""
@@ -911,6 +764,16 @@ cdef class Market:
     def ticker_equal(self) -> int:
         """Of them, equal ones."""
         return self.crosscheck.equal
+
+    @property
+    def lost_events(self) -> int:
+        """Flow events lost because nobody took them."""
+        return self.events.lost
+
+    @property
+    def lost_bbo(self) -> int:
+        """Rows of best prices lost because nobody took them."""
+        return self.bbo.lost
 
     @property
     def sweeps(self) -> int:
