@@ -45,9 +45,9 @@ cdef class Matching:
         Prices a side, 16 to 1,048,576. When full, an order at a new price is rejected
         (``REASON_LEVELS_FULL``).
     event_capacity : int
-        Events kept until `drain_events`, 16 to 4,194,304. When full, a taker, be it FOK, stops matching and its
-        remainder expires (``REASON_EVENTS_FULL``); a request that finds no room at its start is refused, and
-        counted in `n_refused`.
+        Events kept until `drain_events`, 16 to 4,194,304. When full, a taker, be it FOK, stops matching and
+        its remainder expires (``REASON_EVENTS_FULL``); a request that finds no room at its start is refused,
+        and counted in `n_refused`.
     change_capacity : int
         Level changes kept by `resting` until `drain_changes`, 64 to 4,194,304.
 
@@ -56,8 +56,8 @@ cdef class Matching:
     Order ids are given here, rising from 1. A price is a positive multiple of the price unit, a quantity of
     the quantity unit. A trade happens at the maker's price. `reduce` keeps the place in the queue.
 
-    Cost: O(1) per fill, and what `RestingOrders` says about prices. No allocation after construction. FOK with
-    a self-trade rule walks the orders it could meet.
+    Cost: O(1) per fill, and what `RestingOrders` says about prices. No allocation after construction. FOK
+    with a self-trade rule walks the orders it could meet.
     """
 
     def __cinit__(

@@ -284,7 +284,7 @@ cdef class RestingOrders:
         self.n_changes = kept + 1
 
     cdef int32_t collect_changes(self) noexcept nogil:
-        """Sort the changed levels, bids then asks, best first; fill in what they display now; return how many."""
+        """Sort the changes, bids then asks, best first; fill in what is displayed now; return how many."""
         cdef int32_t i
         self.compact_changes()
         for i in range(self.n_changes):
