@@ -312,12 +312,12 @@ def tour(
     with _told():
         from engine.replay.jobs import run_replay, tour_job
         from engine.replay.report import render
-        from engine.view import LiveView, progress
+        from engine.view import LiveView, SilentProgress
 
         with tour_job() as job:
             view = LiveView(speed)
             try:
-                report = run_replay(job, progress(), view)
+                report = run_replay(job, SilentProgress(), view)
             finally:
                 view.close()
         typer.echo(render(report))

@@ -17,6 +17,7 @@ from engine.records import Record, SignalRecord
 from native.market import Market
 
 REFRESHES_PER_S: Final = 8
+LINE_EVERY_NS: Final = 30_000_000_000
 BOOK_LEVELS: Final = 10
 TAPE_ROWS: Final = 20
 SIGNAL_ROWS: Final = 8
@@ -76,7 +77,7 @@ def progress() -> SilentProgress | BarProgress:
 
 
 class LiveView:
-    """A replay at a readable speed: on a terminal as a picture, else as one line every ten recorded seconds.
+    """A replay at a readable speed: a picture on a terminal, else a line every half minute of the recording.
 
     Parameters
     ----------
@@ -93,14 +94,18 @@ class LiveView:
         self._kinds: Mapping[str, int] = {}
         self._price_digits = 0
         self._first_ns = 0
+        self._last_ns = 0
         self._next_ns = 0
         self._started_s = 0.0
 
     def close(self) -> None:
         """Leave the last picture on the terminal."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if self._live is None:
+            return
+        if self._market is not None and self._last_ns:
+            self._live.update(self._picture(self._market, self._last_ns), refresh=True)
+        self._live.stop()
+        self._live = None
 
     def begin(self, market: Market, kinds: Mapping[str, int]) -> None:
         """Take the market to show, before its first message."""
@@ -118,12 +123,13 @@ class LiveView:
 
     def on_read(self, recv_ns: int) -> None:
         """Wait until it is time to show `recv_ns`, and draw if a picture is due."""
+        self._last_ns = recv_ns
         if recv_ns < self._next_ns or self._market is None:
             return
         if not self._first_ns:
             self._first_ns = recv_ns
         if self._live is None:
-            self._next_ns = recv_ns + 10_000_000_000
+            self._next_ns = recv_ns + LINE_EVERY_NS
             self._print_line(self._market, recv_ns)
             return
         due_s = (recv_ns - self._first_ns) / 1e9 / self._speed
@@ -142,6 +148,7 @@ class LiveView:
             f"whales {market.whales}  episodes {market.episodes}  entries {self._kinds['entry']}  "
             f"vetoes {self._kinds['veto']}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _price(self, units: int) -> str:

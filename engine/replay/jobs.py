@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -36,10 +36,12 @@ from engine.replay.session import Session
 from engine.replay.sources import Source, open_source, source_lines
 from engine.replay.store import Tally
 from engine.replay.units import is_snapshot
-from engine.sim.tape import SynthSummary, synthesise
 from native.eventfile import record_sizes
 from native.histogram import Histogram
 from native.market import Market
+
+if TYPE_CHECKING:
+    from engine.sim.tape import SynthSummary
 
 PROGRESS_EVERY: Final = 1024
 TOUR_CAPTURE: Final = "../shared/data/binance_spot_20240808"
@@ -280,6 +282,7 @@ def _report(session: Session, played: _Played) -> Report:
             entries=counts.entries,
             open=counts.n_open,
         ),
+        refusals=dict(session.refusals),
         vetoes={reason.value: count for reason, count in counts.vetoes},
         first_recv_ns=session.first_recv_ns if meta is None else meta.first_recv_ns,
         last_recv_ns=session.last_recv_ns if meta is None else meta.last_recv_ns,
@@ -335,9 +338,9 @@ def run_convert(job: ConvertJob, progress: Progress) -> Meta:
                 messages += 1
                 if is_snapshot(payload):
                     snapshots += 1
-                    record = market.encode_snapshot(payload, recv_ns)
+                    record = encode_snapshot(market, payload, recv_ns)
                 else:
-                    record = market.encode_frame(payload, recv_ns)
+                    record = encode_frame(market, payload, recv_ns)
                 if record:
                     records += 1
                     events_bytes += len(record)
@@ -381,7 +384,7 @@ def _market_name(name: str) -> Literal["spot", "usdm", "coinm"]:
 
 def run_synth(
     seconds: float, seed: int, market: Literal["spot", "usdm"], out: Path, truth: Path | None
-) -> SynthSummary:
+) -> "SynthSummary":
     """Make a synthetic recording and the truth about it.
 
     Raises
@@ -389,6 +392,8 @@ def run_synth(
     InputError
         An argument is out of its bounds, or a file cannot be written.
     """
+    from engine.sim.tape import synthesise
+
     _check_outputs((), [out] if truth is None else [out, truth])
     partial = {path: _partial_like(path) for path in (out, truth) if path is not None}
     try:
@@ -413,6 +418,8 @@ def tour_job() -> Iterator[ReplayJob]:
         if all(path.is_file() for path in paths):
             yield ReplayJob(paths=paths, market="spot", preset="capture")
             return
+    from engine.sim.tape import synthesise
+
     with tempfile.TemporaryDirectory(prefix="remora-tour-") as folder:
         path = Path(folder) / "minute.txt"
         synthesise(TOUR_SECONDS, TOUR_SEED, "spot", path, None)

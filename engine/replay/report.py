@@ -71,6 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     messages, depth_updates, trades : all received, whether or not they could be used.
     gaps, crossed : times the update chain broke, and updates after which the book was crossed.
     signals : count by kind.
+    refusals : count of episodes that the imbalance did not confirm, by reason.
     vetoes : count of confirmed episodes not entered, by reason.
     scan_s, wall_s : the pass that learned symbols and units, and the replay itself; messages_per_s is of the
         latter.
@@ -100,6 +101,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     book_ticker: BookTickerCheck
     signals: dict[str, int]
     funnel: Funnel
+    refusals: dict[str, int]
     vetoes: dict[str, int]
     first_recv_ns: int
     last_recv_ns: int
@@ -147,7 +149,7 @@ def _sections(report: Report) -> Iterator[str]:
         f"{report.tickers:,} tickers, {report.snapshots:,} snapshots"
     )
     yield (
-        f"  book       {report.gaps} gaps, {report.crossed} crossed, {report.refused} frames refused, "
+        f"  book       {report.gaps} gaps, {report.crossed} crossed, {report.refused} unreadable frames, "
         f"{report.broken_lines} broken lines"
     )
     yield f"  bookTicker {_compared(report.book_ticker)}"
@@ -163,7 +165,8 @@ def _sections(report: Report) -> Iterator[str]:
             f"{report.funnel.whales / hours:,.0f} whales, {report.funnel.episodes / hours:,.0f} episodes, "
             f"{report.funnel.entries / hours:,.1f} entries"
         )
-    yield f"  vetoes     {_counts(report.vetoes)}"
+    yield f"  refused    {_counts(report.refusals)} (episodes the imbalance after them did not confirm)"
+    yield f"  vetoes     {_counts(report.vetoes)} (confirmed episodes not entered)"
     if report.funnel.entries == 0 and report.vetoes.get(COST, 0) > 0:
         yield "             Zero entries with COST as the reason is a valid result: the move expected did not"
         yield "             pay twice its fees, spread and slippage."

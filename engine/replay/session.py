@@ -12,7 +12,7 @@ from engine.records import Record, encode_line, flow_records, signal_record
 from engine.replay.outputs import OutputFile
 from engine.replay.store import Line
 from engine.replay.units import is_snapshot
-from engine.signals import FlowKind, MarketKind, Veto
+from engine.signals import EntryReason, FlowKind, MarketKind, Veto
 from native.market import Market
 from strategies.volume_scalper import VolumeScalper
 
@@ -40,6 +40,7 @@ class Session:
     market, strategy : as they stand; read them, do not feed them.
     messages, snapshots : lines played, and those of them that were REST depth answers.
     kinds : count of records by kind, those with a count of 0 included.
+    refusals : whale episodes that the imbalance after them did not confirm, by reason.
     first_recv_ns, last_recv_ns : of the lines played.
 
     Notes
@@ -77,6 +78,9 @@ class Session:
         self.first_recv_ns = 0
         self.last_recv_ns = 0
         self.kinds = {kind.name.lower(): 0 for kind in FlowKind} | {"entry": 0, "veto": 0}
+        self.refusals = {
+            reason.name.lower(): 0 for reason in EntryReason if reason is not EntryReason.CONFIRMED
+        }
         self._instrument = instrument
         self._clock = VirtualClock()
         self._orchestrator = Orchestrator((self.strategy,), self._clock, self._on_outcome)
@@ -131,7 +135,7 @@ class Session:
         """
         offset, end = 0, len(events)
         while offset < end:
-            offset, mask = self.market.run_events(events, offset, end)
+            offset, mask = run_events(self.market, events, offset, end)
             if mask:
                 self._decide(mask)
             if self._bbo is not None:
@@ -156,13 +160,13 @@ class Session:
         events = self.market.take_events()
         if not len(events):
             return
-        if self._signals is None and self._watch is None:
-            for kind in events["kind"].tolist():
-                self.kinds[FlowKind(kind).name.lower()] += 1
-            return
-        for record in flow_records(events, (self._instrument,)):
-            self.kinds[record.kind] += 1
-            self._write(record)
+        for kind, reason in zip(events["kind"].tolist(), events["reason"].tolist(), strict=True):
+            self.kinds[FlowKind(kind).name.lower()] += 1
+            if kind == FlowKind.ENTRY_REFUSED:
+                self.refusals[EntryReason(reason).name.lower()] += 1
+        if self._signals is not None or self._watch is not None:
+            for record in flow_records(events, (self._instrument,)):
+                self._write(record)
 
     def _on_outcome(self, outcome: Outcome) -> None:
         self.kinds["veto" if isinstance(outcome, Veto) else "entry"] += 1

@@ -263,8 +263,8 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
         )
     owners = [snapshot.owner or _owner(snapshot, notes) for snapshot in snapshots]
     for owner, snapshot in zip(owners, snapshots, strict=True):
-        note = notes.get(owner)
-        if note is not None:
+        if owner in notes:
+            note = notes[owner]
             note.messages += 1
             note.snapshots += 1
             note.price_digits = max(note.price_digits, snapshot.price_digits)

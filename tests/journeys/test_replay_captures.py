@@ -69,7 +69,7 @@ def test_capture_is_played_without_gap_or_crossed_book(captures: Path, tmp_path:
     assert report.book_ticker.equal >= case.least_equal * report.book_ticker.compared
     assert bbo.read_text().count("\n") == case.applied
     funnel = report.funnel
-    assert funnel.sweeps > funnel.whales > funnel.episodes > 0
+    assert funnel.sweeps > funnel.whales >= funnel.episodes > 0
     assert funnel.episodes >= funnel.imbalance >= funnel.aligned >= funnel.cost >= funnel.entries
     assert funnel.imbalance == funnel.entries + funnel.open + sum(report.vetoes.values())
     assert report.frame_to_mask_ns.depth.count == case.depth_updates
