@@ -36,9 +36,9 @@ test: setup ## every test on the release build
 lint: setup ## ruff, mypy, stubs against the compiled rooms, cython-lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	.venv/bin/mypy engine strategies native scripts $(wildcard benchmarks/*.py)
 	$(PY) scripts/check_stubs.py
-	.venv/bin/cython-lint native
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint native
 
 bench: setup ## every benchmark, one after another
 	@for bench in benchmarks/bench_*.py; do \

@@ -21,9 +21,12 @@ NATIVE_FLOORS: dict[str, int] = {
     "events": 0,
     **dict.fromkeys(("fixed", "clock", "histogram", "cursor", "resting"), 1),
     **dict.fromkeys(("wire.binance_json", "sequence", "book", "profile", "bars", "flow"), 2),
-    **dict.fromkeys(("volatility", "triggers", "matching", "eventfile", "backlog", "crosscheck"), 2),
-    **dict.fromkeys(("whale", "imbalance"), 3),
-    "market": 4,
+    **dict.fromkeys(("volatility", "triggers", "matching", "eventfile", "eventlog"), 2),
+    **dict.fromkeys(("backlog", "crosscheck"), 2),
+    **dict.fromkeys(("whale", "imbalance", "areas", "walk"), 3),
+    "entry": 4,
+    "market": 5,
+    "playback": 6,
 }
 ENGINE_FLOORS: dict[str, int] = {
     "errors": 0,
