@@ -3,7 +3,11 @@
 from cython cimport final
 from libc.stdint cimport int64_t
 
-from native.events cimport FlowEvent
+from native.events cimport FlowEvent, Trade
+
+
+cdef enum:
+    TAPE = 64                 # last trades kept for views
 
 
 cdef struct BboRow:
@@ -34,3 +38,12 @@ cdef class BboLog:
 
     # hot
     cdef void push(self, int64_t update_id, int64_t best_bid, int64_t best_ask) noexcept nogil
+
+
+@final
+cdef class Tape:
+    cdef Trade _trades[TAPE]
+    cdef int64_t _n
+
+    # hot
+    cdef void push(self, const Trade* trade) noexcept nogil

@@ -108,3 +108,22 @@ cdef class BboLog:
             memcpy(&raw[i, 0], &self._rows[(self._n_taken + i) % self._capacity], sizeof(BboRow))
         self._n_taken = self._n
         return rows
+
+
+@final
+cdef class Tape:
+    """The last 64 trades, for views."""
+
+    cdef void push(self, const Trade* trade) noexcept nogil:
+        self._trades[self._n % TAPE] = trade[0]
+        self._n += 1
+
+    def last(self, n: int) -> list:
+        """Return up to `n` last trades, newest first: (trade_id, price, quantity, aggressor, venue_ns)."""
+        cdef int64_t first = max(0, self._n - max(0, min(n, TAPE)))
+        cdef int64_t i
+        found = []
+        for i in range(self._n - 1, first - 1, -1):
+            trade = self._trades[i % TAPE]
+            found.append((trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.venue_ns))
+        return found

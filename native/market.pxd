@@ -8,31 +8,18 @@ from native.backlog cimport Backlog
 from native.bars cimport Bars
 from native.book cimport Book
 from native.crosscheck cimport Crosscheck
-from native.eventlog cimport BboLog, EventLog
+from native.entry cimport Entry
+from native.eventlog cimport BboLog, EventLog, Tape
 from native.events cimport DepthUpdate, FlowEvent, Message, Sweep, Trade
 from native.flow cimport Flow
 from native.histogram cimport Histogram
-from native.imbalance cimport Confirmation, Imbalance
+from native.imbalance cimport Imbalance
 from native.sequence cimport Sequence
 from native.triggers cimport Triggers
+from native.venuetime cimport VenueTime
 from native.volatility cimport Volatility
 from native.whale cimport Whale
 from native.wire.binance_json cimport BinanceJson
-
-
-cdef enum:
-    TAPE = 64                 # last trades, for views
-
-
-cdef struct CandidateState:
-    int64_t episode
-    int32_t side
-    int32_t is_armed
-    double notional
-    double threshold
-    int64_t last_whale_ns
-    int64_t expires_ns
-    Confirmation confirmation
 
 
 @final
@@ -42,9 +29,11 @@ cdef class Market:
     cdef readonly Flow flow
     cdef readonly Whale whale
     cdef readonly Areas areas
+    cdef readonly Entry entry
     cdef readonly Bars bars
     cdef readonly Volatility volatility
     cdef readonly Triggers triggers
+    cdef readonly VenueTime venue_time
     cdef readonly Sequence sequence
     cdef readonly Crosscheck crosscheck
     cdef readonly Backlog backlog
@@ -65,28 +54,16 @@ cdef class Market:
     cdef double _notional_scale           # quote per price unit x quantity unit; inverse: per quantity unit
     cdef double _contract_size            # inverse: quote per contract; else 0
     cdef int64_t _stale_ns
-    cdef int64_t _episode_window_ns
 
     cdef readonly int64_t now_ns          # corridor time of what is being decided
     cdef readonly int64_t last_recv_ns
-    cdef readonly int64_t last_venue_ns
     cdef readonly bint is_valid           # the book is LIVE and not crossed
     cdef readonly int64_t update_id
-    cdef int64_t _time_offset_ns          # venue minus receive time of the last message whose time was believed
-    cdef int _n_disbelieved               # venue times in a row that were not
     cdef bint _is_started
 
-    cdef Sweep _confirm_sweep             # the whale whose window after it is running
-    cdef int64_t _confirm_episode
-    cdef double _confirm_threshold
-    cdef bint _confirm_waits
-    cdef int64_t _confirmed_episode[2]    # by side, SELL then BUY: last counted in `imbalance_confirmed`
-    cdef CandidateState _candidate
-
     cdef readonly EventLog events         # flow events
+    cdef readonly Tape tape               # last trades
     cdef readonly BboLog bbo              # best prices per applied update, if enabled
-    cdef Trade _tape[TAPE]
-    cdef int64_t _n_tape
 
     cdef readonly int64_t messages
     cdef readonly int64_t depth_updates
@@ -101,13 +78,12 @@ cdef class Market:
     cdef readonly int64_t refused
     cdef readonly int64_t crossed
     cdef readonly int64_t stale_periods
-    cdef readonly int64_t time_outliers   # venue times more than a minute off what the clock says
     cdef readonly int64_t floored_quantities
-    cdef readonly int64_t imbalance_confirmed
 
     # hot
     cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil
     cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil
+    cdef void record_latency(self, int kind, int64_t elapsed_ns) noexcept nogil
     cdef uint32_t run_timers(self, int64_t now_ns) noexcept nogil
     cdef uint32_t _on_timer(self, int timer) noexcept nogil
     cdef uint32_t _on_depth(self, const DepthUpdate* update) noexcept nogil
@@ -118,10 +94,8 @@ cdef class Market:
     cdef uint32_t _close_sweep(self) noexcept nogil
     cdef uint32_t _confirm(self) noexcept nogil
     cdef uint32_t _on_second(self) noexcept nogil
-    cdef bint _believes(self, int64_t venue_ns) noexcept nogil
     cdef double _depth_quote(self) noexcept nogil
-    cdef uint32_t _run(self, const char* data, int64_t* at, int64_t end) noexcept nogil
-    cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil
-    cdef double _notional(self, const Sweep* sweep) noexcept nogil
     cdef FlowEvent* _event(self, int kind, int side) noexcept nogil
-    cdef void _describe(self, FlowEvent* event, const Sweep* sweep, int64_t episode) noexcept nogil
+    cdef void _describe(
+        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
+    ) noexcept nogil

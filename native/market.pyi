@@ -1,40 +1,28 @@
-from typing import NamedTuple, final
+from typing import final
 
 import numpy
 import numpy.typing
-from typing_extensions import Buffer
 
 from native.areas import Areas, ProfileState
 from native.backlog import Backlog
 from native.bars import Bars
 from native.book import Book
 from native.crosscheck import Crosscheck
-from native.eventlog import BboLog, EventLog
+from native.entry import Candidate, Entry
+from native.eventlog import BboLog, EventLog, Tape
 from native.flow import Flow
 from native.histogram import Histogram
 from native.imbalance import Imbalance
 from native.sequence import Sequence
 from native.triggers import Triggers
+from native.venuetime import VenueTime
 from native.volatility import Volatility
 from native.whale import Whale
 
-class Candidate(NamedTuple):
-    episode: int
-    side: int
-    notional: float
-    threshold: float
-    rho_pre: float
-    rho_post: float
-    rho_post_min: float
-    pulled_share: float
-    n_updates: int
-    last_whale_ns: int
-    expires_ns: int
-
 @final
 class Market:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         symbol: str,
         kind: int,
@@ -78,7 +66,7 @@ class Market:
         stale_ns: int = 1_000_000_000,
         overflow_levels: int = 32_768,
         buffer_levels: int = 262_144,
-    ) -> None: ...
+    ) -> Market: ...
     @property
     def book(self) -> Book: ...
     @property
@@ -90,9 +78,15 @@ class Market:
     @property
     def areas(self) -> Areas: ...
     @property
+    def entry(self) -> Entry: ...
+    @property
     def events(self) -> EventLog: ...
     @property
     def bbo(self) -> BboLog: ...
+    @property
+    def tape(self) -> Tape: ...
+    @property
+    def venue_time(self) -> VenueTime: ...
     @property
     def bars(self) -> Bars: ...
     @property
@@ -170,9 +164,6 @@ class Market:
     def on_frame(self, frame: bytes, recv_ns: int) -> int: ...
     def on_snapshot(self, body: bytes, recv_ns: int) -> int: ...
     def advance(self, now_ns: int) -> int: ...
-    def encode_frame(self, frame: bytes, recv_ns: int) -> bytes: ...
-    def encode_snapshot(self, body: bytes, recv_ns: int) -> bytes: ...
-    def run_events(self, buffer: Buffer, offset: int, end: int) -> tuple[int, int]: ...
     def take_events(self) -> numpy.typing.NDArray[numpy.void]: ...
     def enable_bbo_log(self) -> None: ...
     def take_bbo(self) -> numpy.typing.NDArray[numpy.int64]: ...

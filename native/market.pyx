@@ -7,24 +7,21 @@ A conductor. It holds no formula; it says in which order the rooms hear of a mes
 * timers run before the frames of a read, each at its own due time, one mask at a time
 """
 
-from typing import NamedTuple
-
 import numpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
 from libc.math cimport NAN
-from libc.string cimport memset
 
 from native.clock cimport monotonic_ns
-from native.eventfile cimport RecordHeader, encode_record, read_record
 from native.events cimport (
     COINM, FLOW_ENTRY_ARMED, FLOW_ENTRY_REFUSED, FLOW_IMBALANCE_OFF, FLOW_IMBALANCE_ON, FLOW_WHALE_CLOSE,
     FLOW_WHALE_OPEN, MASK_DUE, MASK_ENTRY, MASK_ENTRY_EXPIRED, MASK_GAP, MASK_IMBALANCE, MASK_LEVEL, MASK_LIVE,
     MASK_REFUSED, MASK_STALE, MASK_WHALE_CLOSE, MASK_WHALE_OPEN, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_PARTIAL,
-    MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, REASON_BOOK_INVALID, REASON_CONFIRMED,
+    MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, REASON_CONFIRMED,
     REASON_SUPERSEDED, SPOT, USDM, int128_to_object,
 )
+from native.imbalance cimport Confirmation
 from native.sequence cimport (
     ACTION_APPLY, ACTION_BREAK, ACTION_IGNORE,
 )
@@ -33,28 +30,10 @@ from native.triggers cimport (
 )
 from native.walk cimport walk_bps
 
+from native.entry import Candidate
 
-cdef enum:
-    BELIEVE_ANYWAY = 32       # so many disbelieved venue times in a row: the venue's clock did move
 
 cdef int64_t SECOND_NS = 1000000000
-cdef int64_t MINUTE_NS = 60000000000
-
-
-class Candidate(NamedTuple):
-    """A whale episode that the imbalance after it confirmed."""
-
-    episode: int
-    side: int
-    notional: float
-    threshold: float
-    rho_pre: float
-    rho_post: float
-    rho_post_min: float
-    pulled_share: float
-    n_updates: int
-    last_whale_ns: int
-    expires_ns: int
 
 
 @final
@@ -100,9 +79,8 @@ cdef class Market:
     ):
         if kind not in (SPOT, USDM, COINM):
             raise ValueError(f"kind must be a MarketKind (0, 1, 2), found {kind}")
-        if stale_ns < 1 or episode_window_ns < rho_post_ns:
-            raise ValueError("stale_ns must be positive and episode_window_ns at least rho_post_ns, found "
-                             f"{stale_ns}, {episode_window_ns}, {rho_post_ns}")
+        if stale_ns < 1:
+            raise ValueError(f"stale_ns must be positive, found {stale_ns}")
         is_spot = kind == SPOT
         self.symbol = symbol
         self.kind = kind
@@ -130,7 +108,7 @@ cdef class Market:
         self.whale = Whale(
             floor_quote=whale_floor_quote, depth_share=whale_depth_share, quantile=whale_quantile,
             window_ns=whale_window_ns, min_sweeps=whale_min_sweeps, episode_gap_ns=episode_gap_ns,
-            notional_scale=self._notional_scale, adaptive_floor=whale_adaptive_floor,
+            notional_scale=self._notional_scale, is_inverse=kind == COINM, adaptive_floor=whale_adaptive_floor,
         )
         self.areas = Areas(
             tick=tick, price_scale=self.price_scale, window_ns=profile_window_ns, rolling_ready_ns=profile_ready_ns,
@@ -140,6 +118,7 @@ cdef class Market:
         self.bars = Bars(tick=tick, row_units=0)
         self.volatility = Volatility(span=volatility_span, ready_after=volatility_ready_after)
         self.triggers = Triggers()
+        self.entry = Entry(self.imbalance, self.triggers, window_ns=episode_window_ns)
         self.sequence = Sequence(is_spot=is_spot)
         self.crosscheck = Crosscheck()
         self.backlog = Backlog(capacity_levels=buffer_levels)
@@ -148,8 +127,9 @@ cdef class Market:
         self._ticker_ns = Histogram()
         self.events = EventLog()
         self.bbo = BboLog()
+        self.tape = Tape()
+        self.venue_time = VenueTime()
         self._stale_ns = stale_ns
-        self._episode_window_ns = episode_window_ns
         self.update_id = -1
 
     cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil:
@@ -157,13 +137,16 @@ cdef class Market:
         cdef uint32_t mask
         self._wire.parse(frame, length)
         mask = self.apply_message(&self._wire.message, recv_ns)
-        if self._wire.message.kind == MESSAGE_DEPTH:
-            self._depth_ns.record(monotonic_ns() - begin)
-        elif self._wire.message.kind == MESSAGE_TRADE:
-            self._trade_ns.record(monotonic_ns() - begin)
-        elif self._wire.message.kind == MESSAGE_TICKER:
-            self._ticker_ns.record(monotonic_ns() - begin)
+        self.record_latency(self._wire.message.kind, monotonic_ns() - begin)
         return mask
+
+    cdef void record_latency(self, int kind, int64_t elapsed_ns) noexcept nogil:
+        if kind == MESSAGE_TICKER:
+            self._ticker_ns.record(elapsed_ns)
+        elif kind == MESSAGE_TRADE:
+            self._trade_ns.record(elapsed_ns)
+        elif kind == MESSAGE_DEPTH:
+            self._depth_ns.record(elapsed_ns)
 
     cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil:
         cdef uint32_t mask = 0
@@ -195,18 +178,6 @@ cdef class Market:
             self.other_messages += 1
         return mask
 
-    cdef bint _believes(self, int64_t venue_ns) noexcept nogil:
-        # A time far off would close every bar up to it, or teach a trade of another day: it is left out and counted.
-        cdef int64_t offset = venue_ns - self.last_recv_ns
-        if self.last_venue_ns == 0 or (
-                -MINUTE_NS <= offset - self._time_offset_ns <= MINUTE_NS) or self._n_disbelieved >= BELIEVE_ANYWAY:
-            self._time_offset_ns = offset
-            self._n_disbelieved = 0
-            return True
-        self.time_outliers += 1
-        self._n_disbelieved += 1
-        return False
-
     cdef double _depth_quote(self) noexcept nogil:
         cdef double depth = self.imbalance.median_depth()
         if self._contract_size > 0.0:
@@ -216,8 +187,7 @@ cdef class Market:
     cdef uint32_t _on_depth(self, const DepthUpdate* update) noexcept nogil:
         cdef int action = self.sequence.judge(update)
         self.floored_quantities += update.floored
-        if update.venue_ns > self.last_venue_ns and self._believes(update.venue_ns):
-            self.last_venue_ns = update.venue_ns
+        if update.venue_ns and self.venue_time.believes(update.venue_ns, self.now_ns):
             self.bars.advance(update.venue_ns)
         if action == ACTION_APPLY:
             return self._apply_depth(update)
@@ -264,7 +234,7 @@ cdef class Market:
             self.is_valid = True
             mask |= MASK_LIVE
         if self.book.bids.best != bid or self.book.asks.best != ask:
-            if self._candidate.is_armed:
+            if self.entry.is_armed:
                 mask |= MASK_ENTRY
             if self.triggers.check_levels(self.book.bids.best, self.book.asks.best):
                 mask |= MASK_LEVEL
@@ -311,32 +281,16 @@ cdef class Market:
         self.imbalance.reset()
         self.triggers.disarm(TIMER_HOLD)
         self.triggers.disarm(TIMER_STALE)
-        if self._candidate.is_armed:
-            self._candidate.is_armed = 0
-            self.triggers.disarm(TIMER_EXPIRY)
+        if self.entry.drop():
             mask |= MASK_ENTRY_EXPIRED
         return mask
 
-    cdef void _judged(self, const Sweep* sweep, Sweep* out) noexcept nogil:
-        # An inverse contract's notional is contracts x contract size, whatever the price.
-        out[0] = sweep[0]
-        if self._contract_size > 0.0:
-            out.notional = sweep.quantity
-
-    cdef double _notional(self, const Sweep* sweep) noexcept nogil:
-        if self._contract_size > 0.0:
-            return <double>sweep.quantity * self._notional_scale
-        return <double>sweep.notional * self._notional_scale
-
     cdef uint32_t _on_trade(self, const Trade* trade) noexcept nogil:
         cdef uint32_t mask = 0
-        cdef Sweep judged
         cdef FlowEvent* event
         cdef int64_t missing = self.flow.missing_ids
-        if not self._believes(trade.venue_ns):
+        if not self.venue_time.believes(trade.venue_ns, self.now_ns):
             return 0
-        if trade.venue_ns > self.last_venue_ns:
-            self.last_venue_ns = trade.venue_ns
         self.floored_quantities += trade.floored
         if not self.flow.accepts(trade):
             return 0
@@ -345,90 +299,57 @@ cdef class Market:
         self.flow.apply_trade(trade, self.now_ns)
         if self.flow.missing_ids != missing:
             self.bars.mark_gap()
-        self._tape[self._n_tape % TAPE] = trade[0]
-        self._n_tape += 1
+        self.tape.push(trade)
         if not trade.teaches:
             return mask
         self.areas.on_trade(trade, self.now_ns)
         self.bars.apply_trade(trade)
         self.imbalance.on_trade(trade.aggressor, trade.price, trade.quantity, self.now_ns)
         self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
-        self._judged(&self.flow.sweep, &judged)
-        if self.whale.opens(&judged):
+        if self.whale.opens(&self.flow.sweep):
             event = self._event(FLOW_WHALE_OPEN, self.flow.sweep.aggressor)
-            self._describe(event, &self.flow.sweep, self.whale.episode)
+            self._describe(event, &self.flow.sweep, self.whale.episode, self.whale.whale_threshold)
             mask |= MASK_WHALE_OPEN
         return mask
 
     cdef uint32_t _close_sweep(self) noexcept nogil:
-        cdef Sweep judged
         cdef FlowEvent* event
         self.flow.close_sweep()
         self.triggers.disarm(TIMER_SWEEP)
-        self._judged(&self.flow.closed, &judged)
-        if not self.whale.closes(&judged, self.now_ns):
+        if not self.whale.closes(&self.flow.closed, self.now_ns):
             return 0
         event = self._event(FLOW_WHALE_CLOSE, self.flow.closed.aggressor)
-        self._describe(event, &self.flow.closed, self.whale.episode)
-        if self._confirm_waits and self._confirm_episode != self.whale.episode:
-            event = self._event(FLOW_ENTRY_REFUSED, self._confirm_sweep.aggressor)
-            self._describe(event, &self._confirm_sweep, self._confirm_episode)
+        self._describe(event, &self.flow.closed, self.whale.episode, self.whale.whale_threshold)
+        if self.entry.is_superseded_by(self.whale.episode):
+            event = self._event(FLOW_ENTRY_REFUSED, self.entry.watched.sweep.aggressor)
+            self._describe(
+                event, &self.entry.watched.sweep, self.entry.watched.episode, self.entry.watched.threshold
+            )
             event.reason = REASON_SUPERSEDED
-        self._confirm_sweep = self.flow.closed
-        self._confirm_episode = self.whale.episode
-        self._confirm_threshold = self.whale.whale_threshold
-        self._confirm_waits = True
-        self.triggers.arm(TIMER_CONFIRM, self.flow.closed.last_recv_ns + self.imbalance.rho_post_ns)
+        self.entry.watch(
+            &self.flow.closed, self.whale.episode, self.whale.whale_threshold, self.whale.notional_of(&self.flow.closed)
+        )
         return MASK_WHALE_CLOSE
 
     cdef uint32_t _confirm(self) noexcept nogil:
-        # The window after a whale is over.
         cdef Confirmation seen
         cdef FlowEvent* event
-        cdef int side = self._confirm_sweep.aggressor
-        cdef uint32_t mask = 0
-        if self._candidate.is_armed and self._candidate.episode != self._confirm_episode:
-            # The old candidate is told to be over before the new one is armed: one mask, one candidate.
-            self._candidate.is_armed = 0
-            self.triggers.disarm(TIMER_EXPIRY)
-            self.triggers.arm(TIMER_CONFIRM, self.now_ns)
+        cdef uint32_t mask
+        if self.entry.makes_way(self.now_ns):
             return MASK_ENTRY_EXPIRED
-        self._confirm_waits = False
-        self.imbalance.confirm(
-            side, self._confirm_sweep.first_recv_ns, self._confirm_sweep.last_recv_ns, self.now_ns, &seen
-        )
-        if not self.is_valid:
-            seen.reason = REASON_BOOK_INVALID
+        mask = self.entry.judge(self.now_ns, self.is_valid, &seen)
         event = self._event(
-            FLOW_ENTRY_ARMED if seen.reason == REASON_CONFIRMED else FLOW_ENTRY_REFUSED, side
+            FLOW_ENTRY_ARMED if seen.reason == REASON_CONFIRMED else FLOW_ENTRY_REFUSED,
+            self.entry.watched.sweep.aggressor,
         )
-        self._describe(event, &self._confirm_sweep, self._confirm_episode)
-        event.threshold = self._confirm_threshold
+        self._describe(event, &self.entry.watched.sweep, self.entry.watched.episode, self.entry.watched.threshold)
         event.rho_pre = seen.rho_pre
         event.rho_post = seen.rho_post
         event.rho_post_min = seen.rho_post_min
         event.pulled_share = seen.pulled_share
         event.n_updates = seen.n_updates
         event.reason = seen.reason
-        if seen.reason != REASON_CONFIRMED:
-            if self._candidate.is_armed:
-                self._candidate.is_armed = 0
-                self.triggers.disarm(TIMER_EXPIRY)
-                mask = MASK_ENTRY_EXPIRED
-            return mask
-        if self._confirm_episode != self._confirmed_episode[side > 0]:
-            self._confirmed_episode[side > 0] = self._confirm_episode
-            self.imbalance_confirmed += 1
-        self._candidate.episode = self._confirm_episode
-        self._candidate.side = side
-        self._candidate.is_armed = 1
-        self._candidate.notional = self._notional(&self._confirm_sweep)
-        self._candidate.threshold = self._confirm_threshold
-        self._candidate.last_whale_ns = self._confirm_sweep.last_recv_ns
-        self._candidate.expires_ns = self._confirm_sweep.last_recv_ns + self._episode_window_ns
-        self._candidate.confirmation = seen
-        self.triggers.arm(TIMER_EXPIRY, self._candidate.expires_ns)
-        return MASK_ENTRY
+        return mask
 
     cdef uint32_t _on_second(self) noexcept nogil:
         cdef int64_t second = self.now_ns // SECOND_NS
@@ -461,7 +382,7 @@ cdef class Market:
         if timer == TIMER_CONFIRM:
             return self._confirm()
         if timer == TIMER_EXPIRY:
-            self._candidate.is_armed = 0
+            self.entry.drop()
             return MASK_ENTRY_EXPIRED
         if timer == TIMER_STALE:
             self.stale_periods += 1
@@ -498,7 +419,7 @@ cdef class Market:
         event.is_valid = self.is_valid
         event.update_id = self.update_id
         event.trade_id = self.flow.last_trade_id
-        event.venue_ns = self.last_venue_ns
+        event.venue_ns = self.venue_time.last_ns
         event.recv_ns = self.last_recv_ns
         event.decide_ns = self.now_ns
         event.best_bid = self.book.bids.best
@@ -513,13 +434,15 @@ cdef class Market:
         event.pulled_share = NAN
         return event
 
-    cdef void _describe(self, FlowEvent* event, const Sweep* sweep, int64_t episode) noexcept nogil:
+    cdef void _describe(
+        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
+    ) noexcept nogil:
         event.episode = episode
         event.first_price = sweep.first_price
         event.last_price = sweep.last_price
         event.quantity = <double>sweep.quantity * self._quantity_scale
-        event.notional = self._notional(sweep)
-        event.threshold = self.whale.whale_threshold
+        event.notional = self.whale.notional_of(sweep)
+        event.threshold = threshold
         event.n_trades = sweep.n_trades
         event.n_prices = sweep.n_prices
 
@@ -557,92 +480,6 @@ cdef class Market:
         """
         return self.run_timers(now_ns)
 
-    def encode_frame(self, frame: bytes, recv_ns: int) -> bytes:
-        """Return the event-file record of a stream frame; the market does not take it. Foreign frames: empty."""
-        self._wire.parse(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
-        if self._wire.message.status == PARSE_FOREIGN:
-            return b""
-        return encode_record(&self._wire.message, recv_ns)
-
-    def encode_snapshot(self, body: bytes, recv_ns: int) -> bytes:
-        """Return the event-file record of a REST depth answer."""
-        self._wire.parse_snapshot(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
-        if self._wire.message.status == PARSE_FOREIGN:
-            return b""
-        return encode_record(&self._wire.message, recv_ns)
-
-    def run_events(self, buffer: object, offset: int, end: int) -> tuple:
-        """Run records of an event file from `offset` until there is something to decide.
-
-        Parameters
-        ----------
-        buffer : buffer of bytes
-            The mapped file; it must outlive the call.
-        offset, end : int
-            Where the next read begins, and where the records end.
-
-        Returns
-        -------
-        tuple of (int, int)
-            Offset of the next read and the mask: of the timers before that read, or of the whole read before it. Mask 0
-            means that the end was reached.
-
-        Raises
-        ------
-        ValueError
-            If a record is not whole or not sound.
-        """
-        cdef const unsigned char[::1] view = buffer
-        cdef int64_t at = offset, last = end
-        cdef uint32_t mask
-        if not 0 <= at <= last <= view.shape[0]:
-            raise ValueError(f"0 <= offset <= end <= {view.shape[0]} is needed, found {offset}, {end}")
-        if at == last:
-            return at, 0
-        with nogil:
-            mask = self._run(<const char*>&view[0], &at, last)
-        if at < 0:
-            raise ValueError(f"the record at {-at - 1} is not whole or not sound")
-        return at, mask
-
-    cdef uint32_t _run(self, const char* data, int64_t* at, int64_t end) noexcept nogil:
-        # Reads (records of equal receive time) up to the first mask; a broken record at n gives at = -n - 1.
-        cdef RecordHeader header
-        cdef Message message
-        cdef int64_t size, recv_ns, begin
-        cdef uint32_t mask = 0
-        memset(&header, 0, sizeof(header))
-        while at[0] < end:
-            size = read_record(data + at[0], end - at[0], &header, &message)
-            if size == 0:
-                at[0] = -at[0] - 1
-                return 0
-            recv_ns = header.recv_ns
-            mask = self.run_timers(recv_ns)
-            if mask:
-                return mask
-            while True:
-                begin = monotonic_ns()
-                mask |= self.apply_message(&message, recv_ns)
-                if message.kind == MESSAGE_DEPTH:
-                    self._depth_ns.record(monotonic_ns() - begin)
-                elif message.kind == MESSAGE_TRADE:
-                    self._trade_ns.record(monotonic_ns() - begin)
-                elif message.kind == MESSAGE_TICKER:
-                    self._ticker_ns.record(monotonic_ns() - begin)
-                at[0] += size
-                if at[0] >= end:
-                    break
-                size = read_record(data + at[0], end - at[0], &header, &message)
-                if size == 0:
-                    at[0] = -at[0] - 1
-                    return 0
-                if header.recv_ns != recv_ns:
-                    break
-            if mask:
-                return mask
-        return mask
-
     def take_events(self) -> numpy.ndarray:
         """Return the flow events since the last call, oldest first, as a FLOW_EVENT array of its own memory."""
         return self.events.take()
@@ -664,14 +501,7 @@ cdef class Market:
 
     def candidate(self) -> Candidate | None:
         """Return the last confirmed whale episode, armed or just over; None before the first."""
-        if self._candidate.episode == 0:
-            return None
-        state = self._candidate
-        seen = state.confirmation
-        return Candidate(
-            state.episode, state.side, state.notional, state.threshold, seen.rho_pre, seen.rho_post,
-            seen.rho_post_min, seen.pulled_share, seen.n_updates, state.last_whale_ns, state.expires_ns,
-        )
+        return self.entry.last()
 
     def profiles(self) -> tuple:
         """Return the profiles that hold volume: session, rolling, previous."""
@@ -694,12 +524,7 @@ cdef class Market:
 
     def recent_trades(self, n: int) -> list:
         """Return up to `n` (at most 64) last trades, newest first: (trade_id, price, quantity, aggressor, venue_ns)."""
-        cdef int64_t i
-        found = []
-        for i in range(self._n_tape - 1, max(self._n_tape - 1 - min(n, TAPE, self._n_tape), -1), -1):
-            trade = self._tape[i % TAPE]
-            found.append((trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.venue_ns))
-        return found
+        return self.tape.last(n)
 
     @property
     def best_bid(self) -> int:
@@ -776,6 +601,16 @@ cdef class Market:
         return self.bbo.lost
 
     @property
+    def last_venue_ns(self) -> int:
+        """Newest believed venue time."""
+        return self.venue_time.last_ns
+
+    @property
+    def time_outliers(self) -> int:
+        """Venue times that were not believed, see `native.venuetime`."""
+        return self.venue_time.outliers
+
+    @property
     def sweeps(self) -> int:
         """Closed sweeps."""
         return self.flow.n_sweeps
@@ -784,6 +619,11 @@ cdef class Market:
     def whales(self) -> int:
         """Sweeps that reached the threshold."""
         return self.whale.n_whales
+
+    @property
+    def imbalance_confirmed(self) -> int:
+        """Episodes confirmed by the imbalance after a whale."""
+        return self.entry.n_confirmed
 
     @property
     def episodes(self) -> int:

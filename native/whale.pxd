@@ -25,7 +25,8 @@ cdef class Whale:
     cdef double floor_quote
     cdef double depth_share
     cdef double quantile
-    cdef double notional_scale            # quote per price unit x quantity unit
+    cdef double notional_scale            # quote per price unit x quantity unit; inverse: per quantity unit
+    cdef bint is_inverse
     cdef bint adaptive_floor
     cdef int64_t window_ns
     cdef int64_t min_sweeps
@@ -53,6 +54,7 @@ cdef class Whale:
     cdef readonly int64_t episode_last_ns
 
     # hot
+    cdef double notional_of(self, const Sweep* sweep) noexcept nogil
     cdef void set_depth_median(self, double one_side_depth_quote) noexcept nogil
     cdef double threshold(self) noexcept nogil
     cdef bint opens(self, const Sweep* sweep) noexcept nogil

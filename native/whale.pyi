@@ -10,6 +10,7 @@ class Whale:
         floor_quote: float,
         notional_scale: float,
         adaptive_floor: bool,
+        is_inverse: bool = False,
         depth_share: float = 0.5,
         quantile: float = 0.995,
         window_ns: int = 3_600_000_000_000,

@@ -83,7 +83,9 @@ cdef class Whale:
     floor_quote : float
         Least notional of a whale, in quote; at least 0.
     notional_scale : float
-        Quote per price unit x quantity unit; more than 0.
+        Quote per price unit x quantity unit, of an inverse contract per quantity unit; more than 0.
+    is_inverse : bool
+        An inverse contract: its notional is its quantity, whatever the price.
     adaptive_floor : bool
         True: the floor is ``max(floor_quote, 20 x median sweep of the window)``.
     depth_share : float
@@ -132,6 +134,7 @@ cdef class Whale:
         double floor_quote,
         double notional_scale,
         bint adaptive_floor,
+        bint is_inverse=False,
         double depth_share=0.5,
         double quantile=0.995,
         int64_t window_ns=3_600_000_000_000,
@@ -160,6 +163,7 @@ cdef class Whale:
             raise MemoryError(f"no memory for a window of {capacity} sweeps")
         self.floor_quote = floor_quote
         self.notional_scale = notional_scale
+        self.is_inverse = is_inverse
         self.adaptive_floor = adaptive_floor
         self.depth_share = depth_share
         self.quantile = quantile
@@ -204,6 +208,10 @@ cdef class Whale:
         self.cached_threshold = value
         return value
 
+    cdef double notional_of(self, const Sweep* sweep) noexcept nogil:
+        """Notional of a sweep in quote."""
+        return <double>(sweep.quantity if self.is_inverse else sweep.notional) * self.notional_scale
+
     cdef bint opens(self, const Sweep* sweep) noexcept nogil:
         """Whether the running sweep becomes a whale with the trade just added; true once per sweep.
 
@@ -217,7 +225,7 @@ cdef class Whale:
             self.tracked_trade_id = sweep.first_trade_id
             self.tracked_threshold = self.threshold()
         # A NaN threshold compares false: no whale while warming up.
-        if self.sweep_is_whale or not <double>sweep.notional * self.notional_scale >= self.tracked_threshold:
+        if self.sweep_is_whale or not self.notional_of(sweep) >= self.tracked_threshold:
             return False
         self.sweep_is_whale = True
         self.whale_threshold = self.tracked_threshold
@@ -262,7 +270,7 @@ cdef class Whale:
             self.early_evictions += 1
         entry = &self.entries[(self.oldest + self.n_window) % self.capacity]
         entry.recv_ns = now_ns
-        entry.bucket = bucket_of(<double>sweep.notional * self.notional_scale)
+        entry.bucket = bucket_of(self.notional_of(sweep))
         self.add_to_tree(entry.bucket, 1)
         self.n_window += 1
         self.refresh()

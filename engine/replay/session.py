@@ -14,6 +14,7 @@ from engine.replay.store import Line
 from engine.replay.units import is_snapshot
 from engine.signals import EntryReason, FlowKind, MarketKind, Veto
 from native.market import Market
+from native.playback import run_events
 from strategies.volume_scalper import VolumeScalper
 
 BBO_DECIMALS: Final = 8
