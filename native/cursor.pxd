@@ -1,9 +1,9 @@
 """Contents page of the cursor: a pointer and an end over JSON text, never read past."""
 
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
-from native.events cimport PARSE_MISSING, PARSE_OK, PARSE_OVERFLOW, PARSE_SYNTAX, PARSE_TRUNCATED
+from native.events cimport PARSE_MISSING, PARSE_OK, PARSE_SYNTAX, PARSE_TRUNCATED
 
 
 cdef struct Cursor:
@@ -44,6 +44,14 @@ cdef inline bint take(Cursor* c, char expected) noexcept nogil:
         c.p += 1
         return True
     skip_space(c)
+    if c.p < c.end and c.p[0] == expected:
+        c.p += 1
+        return True
+    return False
+
+
+cdef inline bint take_here(Cursor* c, char expected) noexcept nogil:
+    # As `take`, but space is not stepped over: inside a string it counts.
     if c.p < c.end and c.p[0] == expected:
         c.p += 1
         return True
@@ -94,23 +102,6 @@ cdef inline bint take_name(Cursor* c, const char** start, int64_t* length) noexc
     return False
 
 
-cdef inline bint take_integer(Cursor* c, int64_t* out) noexcept nogil:
-    # A non-negative integer. False with the cursor on a digit: that digit is beyond int64.
-    cdef int64_t value = 0
-    cdef const char* first
-    cdef int digit
-    skip_space(c)
-    first = c.p
-    while c.p < c.end and is_digit(c.p[0]):
-        digit = c.p[0] - 48
-        if c.p - first >= 18 and value > (INT64_MAX - digit) // 10:
-            return False
-        value = value * 10 + digit
-        c.p += 1
-    out[0] = value
-    return c.p > first and at_value_end(c.p, c.end)
-
-
 cdef inline int broken(Cursor* c) noexcept nogil:
     # Why a value could not be read: the text ended, or it is not the JSON that was expected.
     return PARSE_TRUNCATED if c.p >= c.end else PARSE_SYNTAX
@@ -140,17 +131,6 @@ cdef inline int letter_of(const char* key, int64_t length) noexcept nogil:
     return <unsigned char>key[0] if length == 1 and <unsigned char>key[0] < 128 else 0
 
 
-cdef inline int integer_of(Spans* spans, int key, const char* end, int64_t* out) noexcept nogil:
-    cdef Cursor c
-    if not has(spans, key):
-        return PARSE_MISSING
-    c.p = spans.at[key]
-    c.end = end
-    if take_integer(&c, out):
-        return PARSE_OK
-    return PARSE_OVERFLOW if c.p < end and is_digit(c.p[0]) else PARSE_SYNTAX
-
-
 cdef inline int name_of(
     Spans* spans, int key, const char* end, const char** start, int64_t* length
 ) noexcept nogil:
@@ -175,5 +155,25 @@ cdef inline int flag_of(Spans* spans, int key, const char* end, bint* out) noexc
     return PARSE_SYNTAX
 
 
-cdef bint skip_value(Cursor* c) noexcept nogil
+cdef inline bint skip_value(Cursor* c) noexcept nogil:
+    # Steps over one value of any kind. Strings without escapes and numbers, which most are, without a call.
+    cdef const char* p
+    if c.p < c.end and c.p[0] == 34:
+        p = c.p + 1
+        while p < c.end and p[0] != 34 and p[0] != 92:
+            p += 1
+        if p < c.end and p[0] == 34:
+            c.p = p + 1
+            return True
+    elif c.p < c.end and is_digit(c.p[0]):
+        p = c.p + 1
+        while p < c.end and is_digit(p[0]):
+            p += 1
+        if at_value_end(p, c.end):
+            c.p = p
+            return True
+    return skip_any_value(c)
+
+
+cdef bint skip_any_value(Cursor* c) noexcept nogil
 cdef int note_letters(Cursor* c, Spans* spans) noexcept nogil

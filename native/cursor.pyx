@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 
-cdef bint skip_value(Cursor* c) noexcept nogil:
+cdef bint skip_any_value(Cursor* c) noexcept nogil:
     # Steps over one value of any kind; brackets are counted, not matched: what is skipped is not ours.
     cdef const char* start
     cdef int64_t length

@@ -51,6 +51,25 @@ cdef int read_decimal_slowly(const char** text, const char* end, int digits, int
     return status
 
 
+cdef int read_integer_slowly(const char** text, const char* end, int64_t* out) noexcept nogil:
+    cdef const char* p = text[0]
+    cdef int64_t value = 0
+    cdef int digit
+    if p >= end:
+        return DECIMAL_TRUNCATED
+    if p[0] < 48 or p[0] > 57:
+        return DECIMAL_SYNTAX
+    while p < end and 48 <= p[0] <= 57:
+        digit = p[0] - 48
+        if value > (INT64_MAX - digit) // 10:
+            return DECIMAL_OVERFLOW
+        value = value * 10 + digit
+        p += 1
+    text[0] = p
+    out[0] = value
+    return DECIMAL_OK
+
+
 cdef int write_decimal(int64_t value, int digits, char* out) noexcept nogil:
     # Writes at most 21 bytes, no terminator, and returns how many.
     cdef char scratch[24]
@@ -105,6 +124,32 @@ def parse_decimal(text: bytes, digits: int) -> tuple:
     cdef int64_t value = 0
     cdef int status = read_decimal(&p, start + PyBytes_GET_SIZE(text), digits, &value)
     if status > DECIMAL_FLOORED:
+        return DecimalStatus(status), 0, 0
+    return DecimalStatus(status), value, p - start
+
+
+def parse_integer(text: bytes) -> tuple:
+    """Read a non-negative integer of at most 63 bits.
+
+    Parameters
+    ----------
+    text : bytes
+        Digits; reading stops at the first other byte.
+
+    Returns
+    -------
+    tuple of (int, int, int)
+        DecimalStatus, value (0 unless the status is OK), bytes read.
+
+    Notes
+    -----
+    Cost: constant for up to 15 digits, else linear in the digits.
+    """
+    cdef const char* start = PyBytes_AS_STRING(text)
+    cdef const char* p = start
+    cdef int64_t value = 0
+    cdef int status = read_integer(&p, start + PyBytes_GET_SIZE(text), &value)
+    if status != DECIMAL_OK:
         return DecimalStatus(status), 0, 0
     return DecimalStatus(status), value, p - start
 

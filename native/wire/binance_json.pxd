@@ -2,9 +2,47 @@
 
 from cython cimport final
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcmp
 
-from native.cursor cimport Cursor, Spans
+from native.cursor cimport Cursor, Spans, has, letter_of
 from native.events cimport Level, Message
+
+
+# Places in Spans of the keys that are longer than a letter.
+cdef enum:
+    KEY_PU = 1
+    KEY_BIDS = 2
+    KEY_ASKS = 3
+    KEY_LAST_UPDATE_ID = 4
+    KEY_SYMBOL = 5
+    KEY_STREAM = 6
+    KEY_DATA = 7
+
+
+cdef inline int place_of(const char* key, int64_t length) noexcept nogil:
+    if length <= 1:
+        return letter_of(key, length)
+    if length == 2:
+        return KEY_PU if key[0] == c'p' and key[1] == c'u' else 0
+    if length == 4:
+        if memcmp(key, b"data", 4) == 0:
+            return KEY_DATA
+        if memcmp(key, b"bids", 4) == 0:
+            return KEY_BIDS
+        return KEY_ASKS if memcmp(key, b"asks", 4) == 0 else 0
+    if length == 6:
+        if memcmp(key, b"stream", 6) == 0:
+            return KEY_STREAM
+        return KEY_SYMBOL if memcmp(key, b"symbol", 6) == 0 else 0
+    return KEY_LAST_UPDATE_ID if length == 12 and memcmp(key, b"lastUpdateId", 12) == 0 else 0
+
+
+cdef inline bint is_list_of_levels(int place) noexcept nogil:
+    return place == c'b' or place == c'a' or place == KEY_BIDS or place == KEY_ASKS
+
+
+cdef inline bint is_wrapper(Spans* spans) noexcept nogil:
+    return has(spans, KEY_STREAM) or has(spans, KEY_DATA)
 
 
 @final

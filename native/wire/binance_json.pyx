@@ -13,54 +13,19 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from native.cursor cimport (
-    broken, clear, flag_of, has, integer_of, is_digit, letter_of, name_of, note, note_letters, peek,
-    skip_value, take, take_name,
+    at_value_end, broken, clear, flag_of, has, is_digit, name_of, note, note_letters, peek,
+    skip_value, take, take_here, take_name,
 )
 from native.events cimport (
     BookTicker, DepthUpdate, Kline, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_NONE, MESSAGE_PARTIAL,
     MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_CAPACITY, PARSE_EXCESS_DIGITS, PARSE_FOREIGN,
     PARSE_MISSING, PARSE_OK, PARSE_OVERFLOW, PARSE_SYNTAX, PARSE_TRUNCATED, Side, Trade,
 )
-from native.fixed cimport DECIMAL_FLOORED, DECIMAL_OK, DECIMAL_OVERFLOW, DECIMAL_TRUNCATED, read_decimal
+from native.fixed cimport (
+    DECIMAL_FLOORED, DECIMAL_OK, DECIMAL_OVERFLOW, DECIMAL_TRUNCATED, read_decimal, read_integer,
+)
 
 from native.events import MessageKind, ParseStatus
-
-
-# Places in Spans of the keys that are longer than a letter.
-cdef enum:
-    KEY_PU = 1
-    KEY_BIDS = 2
-    KEY_ASKS = 3
-    KEY_LAST_UPDATE_ID = 4
-    KEY_SYMBOL = 5
-    KEY_STREAM = 6
-    KEY_DATA = 7
-
-
-cdef inline int place_of(const char* key, int64_t length) noexcept nogil:
-    if length <= 1:
-        return letter_of(key, length)
-    if length == 2:
-        return KEY_PU if key[0] == c'p' and key[1] == c'u' else 0
-    if length == 4:
-        if memcmp(key, b"data", 4) == 0:
-            return KEY_DATA
-        if memcmp(key, b"bids", 4) == 0:
-            return KEY_BIDS
-        return KEY_ASKS if memcmp(key, b"asks", 4) == 0 else 0
-    if length == 6:
-        if memcmp(key, b"stream", 6) == 0:
-            return KEY_STREAM
-        return KEY_SYMBOL if memcmp(key, b"symbol", 6) == 0 else 0
-    return KEY_LAST_UPDATE_ID if length == 12 and memcmp(key, b"lastUpdateId", 12) == 0 else 0
-
-
-cdef inline bint is_list_of_levels(int place) noexcept nogil:
-    return place == c'b' or place == c'a' or place == KEY_BIDS or place == KEY_ASKS
-
-
-cdef inline bint is_wrapper(Spans* spans) noexcept nogil:
-    return has(spans, KEY_STREAM) or has(spans, KEY_DATA)
 
 
 cdef inline bint is_name(const char* name, int64_t length, const char* wanted, int64_t n) noexcept nogil:
@@ -247,64 +212,60 @@ cdef class BinanceJson:
 
     cdef int _levels(self, Cursor* c, Level* out, int32_t* n) noexcept nogil:
         # [["price","quantity"],...], with the cursor on the first bracket. Binance writes no space, so the
-        # spaceless form is tried first.
-        cdef int status
-        cdef int32_t count = 0
+        # spaceless form is tried first; the cursor itself moves only beside that way.
         cdef const char* p
+        cdef const char* end = c.end
+        cdef int32_t count = 0
+        cdef int status
         if n[0] >= 0:
             return PARSE_SYNTAX  # `b` beside `bids`: which of the two is meant?
         n[0] = 0
         c.p += 1
         if take(c, c']'):
             return PARSE_OK
+        p = c.p
         while True:
             if count == self._max_levels:
                 return PARSE_CAPACITY
-            if c.end - c.p >= 2 and c.p[0] == c'[' and c.p[1] == c'"':
-                c.p += 2
-            elif not (take(c, c'[') and take(c, c'"')):
-                return broken(c)
-            status = read_decimal(&c.p, c.end, self._price_digits, &out[count].price)
+            if end - p >= 2 and p[0] == c'[' and p[1] == c'"':
+                p += 2
+            else:
+                c.p = p
+                if not (take(c, c'[') and take(c, c'"')):
+                    return broken(c)
+                p = c.p
+            status = read_decimal(&p, end, self._price_digits, &out[count].price)
             if status != DECIMAL_OK:
                 return PARSE_EXCESS_DIGITS if status == DECIMAL_FLOORED else from_decimal(status)
-            p = c.p
-            if c.end - p >= 3 and p[0] == c'"' and p[1] == c',' and p[2] == c'"':
-                c.p = p + 3
-            elif p >= c.end:
-                return PARSE_TRUNCATED
-            elif p[0] != c'"':
-                return PARSE_SYNTAX
+            if end - p >= 3 and p[0] == c'"' and p[1] == c',' and p[2] == c'"':
+                p += 3
             else:
-                c.p += 1
-                if not (take(c, c',') and take(c, c'"')):
+                c.p = p
+                if not (take_here(c, c'"') and take(c, c',') and take(c, c'"')):
                     return broken(c)
-            status = read_decimal(&c.p, c.end, self._quantity_digits, &out[count].quantity)
+                p = c.p
+            status = read_decimal(&p, end, self._quantity_digits, &out[count].quantity)
             if status != DECIMAL_OK:
                 if status != DECIMAL_FLOORED:
                     return from_decimal(status)
                 self._floored += 1
             count += 1
-            p = c.p
-            if c.end - p >= 3 and p[0] == c'"' and p[1] == c']' and p[2] == c',':
-                c.p = p + 3
+            if end - p >= 3 and p[0] == c'"' and p[1] == c']' and p[2] == c',':
+                p += 3
                 continue
-            if p >= c.end:
-                return PARSE_TRUNCATED
-            if p[0] != c'"':
-                return PARSE_SYNTAX
-            c.p += 1
+            c.p = p
+            if not take_here(c, c'"'):
+                return broken(c)
             # A third element was once part of Binance's levels (an empty array): skipped.
             while take(c, c','):
-                if not skip_value(c):
+                if peek(c) < 0 or not skip_value(c):
                     return broken(c)
             if not take(c, c']'):
                 return broken(c)
-            if take(c, c','):
-                continue
-            if take(c, c']'):
+            if not take(c, c','):
                 n[0] = count
-                return PARSE_OK
-            return broken(c)
+                return PARSE_OK if take(c, c']') else broken(c)
+            p = c.p
 
     cdef void _unwrap(self) noexcept nogil:
         # {"stream":"...","data":{...}}: from here on `data` is the object; another value has no members.
@@ -378,6 +339,7 @@ cdef class BinanceJson:
         cdef Trade* trade = &self.message.trade
         cdef const char* print_kind
         cdef int64_t length
+        self._floored = 0
         self._check_symbol(c's')
         self._integer(c'a' if is_aggregate else c't', &trade.trade_id)
         self._decimal(c'p', True, &trade.price)
@@ -477,16 +439,27 @@ cdef class BinanceJson:
             self._status = PARSE_SYNTAX
 
     cdef void _integer(self, int key, int64_t* out) noexcept nogil:
-        if self._status == PARSE_OK:
-            self._status = integer_of(self._spans, key, self._end, out)
+        cdef const char* p
+        cdef int status
+        if self._status != PARSE_OK:
+            return
+        if not has(self._spans, key):
+            self._status = PARSE_MISSING
+            return
+        p = self._spans.at[key]
+        status = read_integer(&p, self._end, out)
+        if status != DECIMAL_OK:
+            self._status = from_decimal(status)
+        elif not at_value_end(p, self._end):
+            self._status = PARSE_SYNTAX
 
     cdef void _time(self, int key, bint is_needed, int64_t* out_ns) noexcept nogil:
         # Streams speak milliseconds, with `timeUnit=MICROSECOND` microseconds: told apart by size.
-        cdef int64_t value, unit
+        cdef int64_t value = 0, unit
         out_ns[0] = 0
-        if self._status != PARSE_OK or not (is_needed or has(self._spans, key)):
+        if not (is_needed or has(self._spans, key)):
             return
-        self._status = integer_of(self._spans, key, self._end, &value)
+        self._integer(key, &value)
         if self._status != PARSE_OK:
             return
         unit = 1000 if value >= 100000000000000LL else 1000000

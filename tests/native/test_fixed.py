@@ -1,13 +1,14 @@
 """Decimal text <-> int64 against `Decimal`, at every length and unit, and at the edges of 64 bits."""
 
 import random
+import re
 from decimal import Decimal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native.fixed import DecimalStatus, format_decimal, parse_decimal
+from native.fixed import DecimalStatus, format_decimal, parse_decimal, parse_integer
 from tests.oracles.wire import LARGEST, RefusalError, scaled
 
 OK = DecimalStatus.DECIMAL_OK
@@ -18,8 +19,6 @@ TRUNCATED = DecimalStatus.DECIMAL_TRUNCATED
 
 # What stands behind a number decides between the fast way and the careful one, which needs no room.
 TAILS = (b"", b'"', b'","0.00100000"],["61837.64000000","1.5"]')
-
-digits_of_a_number = st.text("0123456789", min_size=1, max_size=12)
 
 
 def told(text: str, digits: int) -> tuple[DecimalStatus, int, int]:
@@ -89,6 +88,37 @@ def test_largest_value_is_read_and_the_next_is_refused(digits: int) -> None:
         assert parse_decimal(largest.encode() + tail, digits) == (OK, LARGEST, len(largest))
         beyond = f"{Decimal(LARGEST + 1).scaleb(-digits):f}"
         assert parse_decimal(beyond.encode() + tail, digits) == (OVERFLOW, 0, 0)
+
+
+@pytest.mark.parametrize("tail", [*TAILS, b",", b"}", b"123,", b'x"1234567890123456'])
+def test_every_length_of_an_integer_is_read_to_the_last_that_fits(tail: bytes) -> None:
+    chance = random.Random(2)
+    for length in range(1, 24):
+        for text in (
+            "9" * length,
+            "0" * length,
+            "1" + "0" * (length - 1),
+            "".join(chance.choices("0123456789", k=length)),
+        ):
+            whole = text + re.sub("[^0-9].*", "", tail.decode())
+            expected = (OK, int(whole), len(whole)) if int(whole) <= LARGEST else (OVERFLOW, 0, 0)
+            assert parse_integer(text.encode() + tail) == expected
+
+
+@given(value=st.integers(0, 2**66), tail=st.sampled_from(TAILS))
+@example(value=LARGEST, tail=TAILS[2])
+@example(value=LARGEST + 1, tail=TAILS[2])
+def test_integer_is_read_like_python_reads_it(value: int, tail: bytes) -> None:
+    text = str(value).encode()
+    expected = (OK, value, len(text)) if value <= LARGEST else (OVERFLOW, 0, 0)
+    assert parse_integer(text + tail) == expected
+
+
+@pytest.mark.parametrize("text", [b"-1", b"+1", b" 1", b"x", b".5", b'"1"', b"\x00", b"\xb1"])
+def test_text_that_is_no_integer_is_refused(text: bytes) -> None:
+    for tail in TAILS:
+        assert parse_integer(text + tail) == (SYNTAX, 0, 0)
+    assert parse_integer(b"") == (TRUNCATED, 0, 0)
 
 
 @given(value=st.integers(-(2**63), LARGEST), digits=st.integers(0, 18))

@@ -281,6 +281,11 @@ def test_count_of_floored_quantities_starts_anew_with_every_message() -> None:
     assert reader.read_snapshot(SPOT_ANSWER)[2]["floored"] == 0
 
 
+def test_only_the_trades_own_quantity_counts_as_floored() -> None:
+    frame = SPOT_TRADE[:-1] + b',"bids":[["1","0.0000001"]]}'
+    assert SPOT.reader().read(frame) == SPOT.reader().read(SPOT_TRADE) == SPOT.twin().read(frame)
+
+
 @pytest.mark.parametrize("number", [b"92233720368547758.08", b"100000000000000000", b"9" * 40])
 def test_price_beyond_64_bits_is_refused(number: bytes) -> None:
     for good in (SPOT_TRADE, SPOT_TICKER):
