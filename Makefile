@@ -6,11 +6,12 @@ UV ?= uv
 WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 SANITIZE_TESTS ?= tests/native
 
 PY := .venv/bin/python
 PYTEST = $(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
-NATIVE := $(shell find native -name '*.pyx' -o -name '*.pxd')
+NATIVE := $(shell find native benchmarks -name '*.pyx' -o -name '*.pxd')
 SOURCES := $(NATIVE) $(shell find native engine strategies -name '*.py' -o -name '*.pyi')
 # What decides how every room is compiled: when one of these changes, the generated C is made anew.
 BUILD_RULES := .venv/.dependencies setup.py pyproject.toml
@@ -36,13 +37,13 @@ test: setup ## every test on the release build
 lint: setup ## ruff, mypy, stubs against the compiled rooms, cython-lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy engine strategies native scripts $(wildcard benchmarks/*.py)
+	.venv/bin/mypy
 	$(PY) scripts/check_stubs.py
-	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint native
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint native benchmarks
 
 bench: setup ## every benchmark, one after another
-	@for bench in benchmarks/bench_*.py; do \
-		if [ -e "$$bench" ]; then echo "== $$bench"; $(PY) "$$bench" || exit 1; fi; done
+	@for bench in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
+		echo "== $$bench"; $(PY) -m benchmarks.$$bench $(BENCH_ARGS) || exit 1; done
 
 debug: .stamps/debug ## a copy with every check and assert on, in build/debug/tree
 
@@ -59,7 +60,7 @@ test-sanitize: setup sanitize ## the native tests under the sanitizers
 	case "$$asan" in /*) ;; *) echo "The sanitizer run needs libasan, which $$compiler lacks; install it or set CC=gcc." >&2; exit 2;; esac; \
 	case "$$cxx" in /*) asan="$$asan $$cxx";; esac; \
 	set -x; LD_PRELOAD="$$asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	REMORA_TREE=build/sanitize/tree $(PY) -m pytest -n $(WORKERS) --capture=sys $(PYTEST_ARGS) $(SANITIZE_TESTS)
+	REMORA_TREE=build/sanitize/tree $(PY) -m pytest -n $(WORKERS) --capture=sys -m "not captures" $(PYTEST_ARGS) $(SANITIZE_TESTS)
 
 lock: ## write requirements.lock from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "Writing the lock needs uv, found none as '$(UV)'; install it or set UV=/path/to/uv." >&2; exit 2; }
@@ -68,7 +69,7 @@ lock: ## write requirements.lock from pyproject.toml (needs uv)
 
 clean: ## remove everything that was built; .venv stays
 	rm -rf build .stamps remora.egg-info .mypy_cache .ruff_cache .pytest_cache
-	find native -name '*.so' -delete
+	find native benchmarks -name '*.so' -delete
 
 .venv/.dependencies: requirements.lock scripts/preflight.py
 	@command -v $(PYTHON) >/dev/null || { echo "Remora needs Python 3.11 or newer, found no '$(PYTHON)'; set PYTHON=/path/to/python." >&2; exit 2; }

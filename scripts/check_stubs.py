@@ -1,4 +1,4 @@
-"""Hold every native stub (`.pyi`) against the compiled room it describes."""
+"""Hold every stub (`.pyi`) against the compiled room it describes."""
 
 import subprocess
 import sys
@@ -8,9 +8,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def stubbed_rooms(root: Path) -> list[str]:
-    """Return the dotted names of all native rooms that have a stub, sorted."""
-    stubs = (path.relative_to(root) for path in (root / "native").rglob("*.pyi") if path.stem != "__init__")
-    return sorted(".".join(path.with_suffix("").parts) for path in stubs)
+    """Return the dotted names of all compiled rooms that have a stub, sorted."""
+    stubs = (path for top in ("native", "benchmarks") for path in (root / top).rglob("*.pyi"))
+    rooms = (path.relative_to(root).with_suffix("") for path in stubs if path.stem != "__init__")
+    return sorted(".".join(room.parts) for room in rooms)
 
 
 def main() -> int:

@@ -70,6 +70,11 @@ def pytest_report_header() -> str:
     return BUILD
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a value of bytes by its length: content makes names unreadable, and may differ between workers."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def captures() -> Path:
     """Return the folder of recorded market data, or skip the test where it is absent."""
