@@ -73,7 +73,7 @@ ONLY = {name for name in os.environ.get("REMORA_ONLY", "").split(",") if name}
 
 def rooms() -> list[Extension]:
     found = []
-    for path in sorted(Path("native").rglob("*.pyx")):
+    for path in sorted([*Path("native").rglob("*.pyx"), *Path("benchmarks").glob("*.pyx")]):
         name = ".".join(path.with_suffix("").parts)
         if ONLY and name not in ONLY:
             continue

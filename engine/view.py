@@ -181,7 +181,7 @@ class LiveView:
         return Panel(text, title="Remora", title_align="left")
 
     def _book_panel(self, market: Market) -> Panel:
-        asks, bids = market.book_levels(-1, BOOK_LEVELS), market.book_levels(1, BOOK_LEVELS)
+        asks, bids = market.book.levels(-1, BOOK_LEVELS), market.book.levels(1, BOOK_LEVELS)
         largest = max((quantity for _, quantity in [*asks, *bids]), default=1)
         table = Table.grid(expand=True, padding=(0, 1))
         table.add_column(justify="right")
@@ -197,7 +197,7 @@ class LiveView:
         table.add_column(justify="right")
         table.add_column(justify="right")
         digits = market.quantity_digits
-        for _, price, quantity, side, _ in market.recent_trades(TAPE_ROWS):
+        for _, price, quantity, side, _ in market.tape.last(TAPE_ROWS):
             style, amount = _SIDE_STYLE[side], f"{quantity / 10**digits:,.{digits}f}"
             table.add_row(Text(self._price(price), style), Text(amount, style))
         return Panel(table, title="tape")

@@ -53,7 +53,7 @@ cdef class Market:
     tick : int
         Price units per tick.
     contract_size : float
-        Quote per contract of an inverse contract; 0 = the venue's usual 100 for BTC and 10 for others. Ignored elsewhere.
+        Quote per inverse contract; 0 = the venue's usual 100 for BTC, 10 for others. Ignored elsewhere.
     others
         The fields of `engine.config.MarketSettings`, whose documentation says what they mean.
 
@@ -81,7 +81,6 @@ cdef class Market:
             raise ValueError(f"kind must be a MarketKind (0, 1, 2), found {kind}")
         if stale_ns < 1:
             raise ValueError(f"stale_ns must be positive, found {stale_ns}")
-        is_spot = kind == SPOT
         self.symbol = symbol
         self.kind = kind
         self.index = index
@@ -95,7 +94,7 @@ cdef class Market:
             self._contract_size = contract_size or (100.0 if symbol.startswith("BTCUSD") else 10.0)
             self._notional_scale = self._contract_size * self._quantity_scale
         self._wire = BinanceJson(
-            symbol=symbol, price_digits=price_digits, quantity_digits=quantity_digits, is_spot=is_spot
+            symbol=symbol, price_digits=price_digits, quantity_digits=quantity_digits, is_spot=kind == SPOT
         )
         self.book = Book(tick=tick, far_capacity=overflow_levels)
         self.imbalance = Imbalance(
@@ -119,7 +118,7 @@ cdef class Market:
         self.volatility = Volatility(span=volatility_span, ready_after=volatility_ready_after)
         self.triggers = Triggers()
         self.entry = Entry(self.imbalance, self.triggers, window_ns=episode_window_ns)
-        self.sequence = Sequence(is_spot=is_spot)
+        self.sequence = Sequence(is_spot=kind == SPOT)
         self.crosscheck = Crosscheck()
         self.backlog = Backlog(capacity_levels=buffer_levels)
         self._depth_ns = Histogram()
@@ -201,7 +200,7 @@ cdef class Market:
     cdef uint32_t _apply_depth(self, const DepthUpdate* update) noexcept nogil:
         cdef uint32_t mask = 0
         cdef int64_t bid = self.book.bids.best, ask = self.book.asks.best
-        cdef int64_t change
+        cdef int64_t change, best_ask
         cdef int32_t i
         for i in range(update.n_bids):
             change = self.book.set_level(1, update.bids[i].price, update.bids[i].quantity)
@@ -214,9 +213,8 @@ cdef class Market:
         self.book.settle()
         self.update_id = update.final_id
         self.depth_applied += 1
-        self.bbo.push(
-            update.final_id, self.book.bids.best, 0 if self.book.asks.n_levels == 0 else self.book.asks.best
-        )
+        best_ask = 0 if self.book.asks.n_levels == 0 else self.book.asks.best
+        self.bbo.push(update.final_id, self.book.bids.best, best_ask)
         if self.book.is_crossed():
             self.crossed += 1
             self.sequence.break_chain()
@@ -226,9 +224,7 @@ cdef class Market:
             mask |= MASK_IMBALANCE
         if self.imbalance.hold_due_ns != self.triggers.due[<int>TIMER_HOLD]:
             self.triggers.arm(TIMER_HOLD, self.imbalance.hold_due_ns)
-        self.crosscheck.on_book(
-            update.final_id, self.book.bids.best, 0 if self.book.asks.n_levels == 0 else self.book.asks.best
-        )
+        self.crosscheck.on_book(update.final_id, self.book.bids.best, best_ask)
         self.triggers.arm(TIMER_STALE, self.now_ns + self._stale_ns)
         if not self.is_valid:
             self.is_valid = True
@@ -518,14 +514,6 @@ cdef class Market:
             self.book, side, notional_quote, self.price_scale, self._quantity_scale, self._contract_size
         )
 
-    def book_levels(self, side: int, n: int) -> list:
-        """Return the best `n` levels of a side (BUY: bids) as (price, quantity), units."""
-        return self.book.levels(side, n)
-
-    def recent_trades(self, n: int) -> list:
-        """Return up to `n` (at most 64) last trades, newest first: (trade_id, price, quantity, aggressor, venue_ns)."""
-        return self.tape.last(n)
-
     @property
     def best_bid(self) -> int:
         """Best bid in price units; 0 when there is none."""
@@ -571,11 +559,6 @@ cdef class Market:
         return self.flow.last_trade_id
 
     @property
-    def sequence_state(self) -> int:
-        """SequenceState of the depth chain."""
-        return self.sequence.state
-
-    @property
     def gaps(self) -> int:
         """Breaks of the live depth chain."""
         return self.sequence.gaps
@@ -591,24 +574,9 @@ cdef class Market:
         return self.crosscheck.equal
 
     @property
-    def lost_events(self) -> int:
-        """Flow events lost because nobody took them."""
-        return self.events.lost
-
-    @property
-    def lost_bbo(self) -> int:
-        """Rows of best prices lost because nobody took them."""
-        return self.bbo.lost
-
-    @property
     def last_venue_ns(self) -> int:
         """Newest believed venue time."""
         return self.venue_time.last_ns
-
-    @property
-    def time_outliers(self) -> int:
-        """Venue times that were not believed, see `native.venuetime`."""
-        return self.venue_time.outliers
 
     @property
     def sweeps(self) -> int:

@@ -39,6 +39,7 @@ from engine.replay.units import is_snapshot
 from native.eventfile import record_sizes
 from native.histogram import Histogram
 from native.market import Market
+from native.playback import encode_frame, encode_snapshot
 
 if TYPE_CHECKING:
     from engine.sim.tape import SynthSummary
@@ -237,9 +238,9 @@ def _report(session: Session, played: _Played) -> Report:
         notes.append(
             f"{market.refused} frames could not be read and were refused; nothing was learned from them."
         )
-    if market.lost_events or market.lost_bbo:
+    if market.events.lost or market.bbo.lost:
         notes.append(
-            f"{market.lost_events} flow events and {market.lost_bbo} best prices were lost: their buffers "
+            f"{market.events.lost} flow events and {market.bbo.lost} best prices were lost: their buffers "
             "were full before they were written."
         )
     if played.is_interrupted:

@@ -1,0 +1,1 @@
+"""Benchmarks: each states its question, input and machine, and checks the result as well as the time."""
