@@ -1,7 +1,7 @@
 """How long does one message take, from its bytes to a mask, and to the top of the book?
 
-Input: recorded USD-M and spot sessions (``../shared/data``; a synthetic minute when absent), one instrument
-alone and ten interleaved (five books of each of two symbols, shifted in time: caches are cold as in real life).
+Input: recorded USD-M and spot sessions (``../shared/data``; a synthetic minute when absent), one
+instrument alone and ten interleaved (five books of each of two symbols, shifted in time: caches are cold).
 
 Rows
 ----
@@ -184,7 +184,7 @@ def time_python(book: DictBook | SortedBook, frames: list[bytes]) -> Nanoseconds
 
 
 def interleave(streams: list[Stream], count: int) -> list[tuple[int, bytes]]:
-    """Deal the frames of `count` instruments in turns, each from another place of its stream's first tenth."""
+    """Deal the frames of `count` instruments in turns, each from another place of its stream."""
     queues = []
     for i in range(count):
         frames = streams[i % len(streams)].depth_frames()

@@ -45,14 +45,14 @@ class Entry:
     band_spread_multiple: Annotated[float, Rule("half-width in 5-minute median spreads", 0, 100)] = 1.5
     band_min_ticks: Annotated[int, Rule("least half-width in ticks", 0, 100_000)] = 5
     rho_enter: Annotated[float, Rule("imbalance after the whale that confirms it", 0.01, 0.99)] = 0.60
-    rho_floor: Annotated[float, Rule("no update after the whale may show less", -1, 0.99)] = 0.45
+    rho_floor: Annotated[float, Rule("no update after the whale may show less", 0, 0.99)] = 0.45
     rho_pre_min: Annotated[float, Rule("least imbalance before the whale", -1, 1)] = -0.20
     pulled_share_max: Annotated[
         float, Rule("of the added support, less than this was pulled again", 0, 1)
     ] = 0.5
     rho_pre_ms: Annotated[int, Rule("window before the first fill", 1, 60_000)] = 500
     rho_post_ms: Annotated[int, Rule("window after the last fill", 1, 60_000)] = 400
-    min_updates: Annotated[int, Rule("least depth updates in the window after", 1, 10_000)] = 3
+    min_updates: Annotated[int, Rule("least depth updates in the window after", 1, 512)] = 3
     imbalance_hold_ms: Annotated[int, Rule("an imbalance is a signal once it held this long", 0, 60_000)] = (
         500
     )
@@ -335,6 +335,7 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 # What one value cannot say of itself: (section, the smaller, the larger).
 _ORDERED = (
     ("entry", "rho_floor", "rho_enter"),
+    ("entry", "rho_post_ms", "episode_window_ms"),
     ("profile", "breakout_min_bps", "breakout_max_bps"),
 )
 

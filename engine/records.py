@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 class FlowRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="flow"):
-    """A flow event of the compiled core; fields that its kind does not fill are null, 0 or empty."""
+    """A flow event of the compiled core; fields that its kind does not fill are null or 0."""
 
     v: int = SCHEMA_VERSION
     sequence: int
@@ -39,8 +39,8 @@ class FlowRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     episode: int
     best_bid: str
     best_ask: str
-    first_price: str
-    last_price: str
+    first_price: str | None
+    last_price: str | None
     quantity: float | None
     notional: float | None
     threshold: float | None
@@ -54,7 +54,7 @@ class FlowRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     n_trades: int
     n_prices: int
     n_updates: int
-    reason: str
+    reason: str | None
 
 
 class SignalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="signal"):
@@ -138,9 +138,12 @@ def _flow_record(row: dict[str, int | float], known: dict[tuple[int, int], Instr
             instrument=row["instrument"],
             epoch=row["instrument_epoch"],
         )
+    kind = FlowKind(int(row["kind"]))
+    has_sweep = kind not in (FlowKind.IMBALANCE_ON, FlowKind.IMBALANCE_OFF)
+    is_judgement = kind in (FlowKind.ENTRY_ARMED, FlowKind.ENTRY_REFUSED)
     return FlowRecord(
         sequence=int(row["sequence"]),
-        kind=FlowKind(int(row["kind"])).name.lower(),
+        kind=kind.name.lower(),
         side=Side(int(row["side"])).name.lower(),
         symbol=instrument.symbol,
         instrument_epoch=int(row["instrument_epoch"]),
@@ -154,10 +157,10 @@ def _flow_record(row: dict[str, int | float], known: dict[tuple[int, int], Instr
         episode=int(row["episode"]),
         best_bid=instrument.price_text(int(row["best_bid"])),
         best_ask=instrument.price_text(int(row["best_ask"])),
-        first_price=instrument.price_text(int(row["first_price"])),
-        last_price=instrument.price_text(int(row["last_price"])),
-        quantity=_number(row["quantity"]),
-        notional=_number(row["notional"]),
+        first_price=instrument.price_text(int(row["first_price"])) if has_sweep else None,
+        last_price=instrument.price_text(int(row["last_price"])) if has_sweep else None,
+        quantity=_number(row["quantity"]) if has_sweep else None,
+        notional=_number(row["notional"]) if has_sweep else None,
         threshold=_number(row["threshold"]),
         depth_median=_number(row["depth_median"]),
         flow_quantile=_number(row["flow_quantile"]),
@@ -169,7 +172,7 @@ def _flow_record(row: dict[str, int | float], known: dict[tuple[int, int], Instr
         n_trades=int(row["n_trades"]),
         n_prices=int(row["n_prices"]),
         n_updates=int(row["n_updates"]),
-        reason=EntryReason(int(row["reason"])).name.lower(),
+        reason=EntryReason(int(row["reason"])).name.lower() if is_judgement else None,
     )
 
 

@@ -201,7 +201,7 @@ cdef class Market:
         cdef uint32_t mask = 0
         cdef int64_t bid = self.book.bids.best, ask = self.book.asks.best
         cdef int64_t change, best_ask
-        cdef int32_t i
+        cdef int32_t i, side
         for i in range(update.n_bids):
             change = self.book.set_level(1, update.bids[i].price, update.bids[i].quantity)
             if change:
@@ -219,8 +219,9 @@ cdef class Market:
             self.crossed += 1
             self.sequence.break_chain()
             return self._invalidate()
+        side = self.imbalance.heavy_side
         if self.imbalance.settle(self.now_ns):
-            self._event(FLOW_IMBALANCE_OFF, 0)
+            self._event(FLOW_IMBALANCE_OFF, side)
             mask |= MASK_IMBALANCE
         if self.imbalance.hold_due_ns != self.triggers.due[<int>TIMER_HOLD]:
             self.triggers.arm(TIMER_HOLD, self.imbalance.hold_due_ns)
@@ -271,7 +272,7 @@ cdef class Market:
         # The book stays readable; nothing is decided on it until a snapshot joins again.
         cdef uint32_t mask = MASK_GAP
         if self.imbalance.is_on:
-            self._event(FLOW_IMBALANCE_OFF, 0)
+            self._event(FLOW_IMBALANCE_OFF, self.imbalance.heavy_side)
             mask |= MASK_IMBALANCE
         self.is_valid = False
         self.imbalance.reset()

@@ -77,8 +77,8 @@ def run_events(market: Market, buffer: object, offset: int, end: int) -> tuple:
     Returns
     -------
     tuple of (int, int)
-        Offset of the next read and the mask: of the timers before that read, or of the whole read before it. Mask 0 means
-        that the end was reached.
+        Offset of the next read and the mask: of the timers before that read, or of the whole read before it. Mask 0
+        means that the end was reached.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The venue's clock as its messages tell it.
 
-A time far off would close every bar up to it, or teach a trade of another day: it is not believed. The venue's clock may
-be off ours by any constant (one recording's is 1.27 s); what counts is a jump against the last believed message.
+A time far off would close every bar up to it, or teach a trade of another day: it is not believed. The venue's clock
+may be off ours by any constant (one recording's is 1.27 s); what counts is a jump against the last believed message.
 """
 
 from cython cimport final

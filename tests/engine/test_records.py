@@ -67,9 +67,11 @@ def signal_of(**changes):
 
 
 def test_flow_event_is_typed_with_exact_prices_and_names():
-    (record,) = flow_records(whale_open(), [instrument()])
+    events = whale_open()
+    events["kind"] = 6
+    (record,) = flow_records(events, [instrument()])
     assert (record.kind, record.side, record.reason, record.symbol) == (
-        "whale_open",
+        "entry_refused",
         "sell",
         "rho_post_min",
         "BTCUSDT",
@@ -77,6 +79,16 @@ def test_flow_event_is_typed_with_exact_prices_and_names():
     assert [getattr(record, name) for name in PRICES] == ["65000.10", "65000.11", "-0.05", "0.07"]
     assert (record.quantity, record.rho, record.rho_pre, record.recv_ns) == (0.1, None, None, 2**63 - 1)
     assert record.is_valid is True
+
+
+def test_fields_that_a_kind_does_not_fill_are_null():
+    events = whale_open(2)
+    events["kind"] = 1, 3
+    whale, imbalance = flow_records(events, [instrument()])
+    assert whale.reason is None
+    assert (whale.first_price, whale.quantity) == ("-0.05", 0.1)
+    assert imbalance.reason is None
+    assert [imbalance.first_price, imbalance.last_price, imbalance.quantity, imbalance.notional] == [None] * 4
 
 
 def test_record_has_a_field_for_every_field_of_the_event():
