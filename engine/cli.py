@@ -235,7 +235,7 @@ def convert(
             f"{meta.events_bytes:,} bytes"
         )
         if meta.broken_lines:
-            _say(f"{meta.broken_lines} lines have no frame of the recording's format and were left out")
+            _say(f"{meta.broken_lines} lines have no frame of their format or no possible time; left out")
         if meta.truncated:
             _say("a file ends too early: converted to its last whole line")
 

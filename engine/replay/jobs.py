@@ -233,7 +233,7 @@ def _report(session: Session, played: _Played) -> Report:
     if meta is not None and meta.truncated:
         notes.append("The recording that was converted ended too early: converted to its last whole line.")
     if broken_lines:
-        notes.append(f"{broken_lines} lines have no frame of the recording's format and were left out.")
+        notes.append(f"{broken_lines} lines have no frame of their format or no possible time; left out.")
     if market.refused:
         notes.append(
             f"{market.refused} frames could not be read and were refused; nothing was learned from them."

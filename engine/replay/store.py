@@ -11,10 +11,11 @@ Two text formats are recognised by their content, never by their name; either ma
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Protocol
 
@@ -26,6 +27,8 @@ from engine.errors import InputError
 CHUNK_BYTES: Final = 1 << 20
 HEAD_BYTES: Final = 1 << 16
 MAX_LINE_BYTES: Final = 1 << 26
+OUTLIER_NS: Final = 3_600_000_000_000
+MAX_SILENCE_NS: Final = 31 * 86_400_000_000_000
 MAX_RECV_NS: Final = (1 << 63) - 1
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -82,7 +85,8 @@ class Tally:
     Attributes
     ----------
     bytes_read : bytes taken from disk so far.
-    broken_lines : lines without the frame of their format; the messages inside are lost.
+    broken_lines : lines without the frame of their format or with an impossible receive time; the messages
+        inside are lost.
     truncated : files that end inside a compressed block or inside a line.
     exchange_info : body of the exchangeInfo answer found in a cryptofeed recording, ``b""`` if none.
     """
@@ -145,11 +149,42 @@ def read_lines(recording: Recording, tally: Tally) -> Iterator[Line]:
     One pass over the files; memory is bounded by one chunk and the longest line of each file.
     """
     if recording.framing is Framing.LINES:
-        for path in recording.paths:
-            yield from _plain_lines(path, tally)
-        return
-    streams = [_cryptofeed_lines(path, tally) for path in recording.paths]
-    yield from merge(*streams, key=_receive_time)
+        return chain.from_iterable(_possible(_plain_lines(path, tally), tally) for path in recording.paths)
+    streams = [_possible(_cryptofeed_lines(path, tally), tally) for path in recording.paths]
+    return merge(*streams, key=_receive_time)
+
+
+def _possible(lines: Iterable[Line], tally: Tally) -> Iterator[Line]:
+    """Leave out lines whose receive time cannot be: one damaged digit would move the clock by years.
+
+    A time is impossible if it lies more than an hour from both neighbours, which agree with each other. At
+    the ends of a file, where there is one neighbour, it is if it lies more than 31 days from it, or, of the
+    first line, more than an hour after it.
+    """
+    before = -1
+    held: Line | None = None
+    for line in lines:
+        if held is None:
+            held = line
+            continue
+        step = line.recv_ns - held.recv_ns
+        if -OUTLIER_NS <= step <= OUTLIER_NS:
+            is_possible = True
+        elif before < 0:
+            is_possible = 0 < step <= MAX_SILENCE_NS
+        else:
+            is_possible = abs(held.recv_ns - before) <= OUTLIER_NS or abs(line.recv_ns - before) > OUTLIER_NS
+        if is_possible:
+            yield held
+            before = held.recv_ns
+        else:
+            tally.broken_lines += 1
+        held = line
+    if held is not None:
+        if before < 0 or abs(held.recv_ns - before) <= MAX_SILENCE_NS:
+            yield held
+        else:
+            tally.broken_lines += 1
 
 
 def read_document(path: Path) -> bytes:

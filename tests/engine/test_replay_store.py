@@ -95,6 +95,46 @@ def test_broken_line_in_the_middle_is_counted_and_the_rest_is_read(tmp_path: Pat
     assert tally.broken_lines == 3
 
 
+def stamped(*times_s: float) -> bytes:
+    return b"".join(b'%d {"n":%d}\n' % (START_NS + round(s * 1e9), n) for n, s in enumerate(times_s))
+
+
+@pytest.mark.parametrize(
+    ("times_s", "left_out"),
+    [
+        ((0, 1, 2, 3), ()),
+        ((0, 1, 1e8, 2, 3), (2,)),
+        ((0, 1, -1e8, 2, 3), (2,)),
+        ((0, 7200, 7201), ()),
+        ((1e8, 0, 1), (0,)),
+        ((7200, 0, 1), (0,)),
+        ((-1e8, 0, 1), (0,)),
+        ((0, 1, 1e8), (2,)),
+        ((0, 1, 7200), ()),
+        ((0, 1, 7200, 7201), ()),
+        ((0, 1, 7200, 14400), ()),
+        ((0,), ()),
+    ],
+)
+def test_line_with_an_impossible_time_is_left_out_and_counted(
+    tmp_path: Path, times_s: tuple[float, ...], left_out: tuple[int, ...]
+) -> None:
+    lines, tally = read(write(tmp_path / "a", stamped(*times_s)))
+    expected = [b'{"n":%d}' % n for n in range(len(times_s)) if n not in left_out]
+    assert [line.payload for line in lines] == expected
+    assert tally.broken_lines == len(left_out)
+
+
+def test_damaged_time_in_one_cryptofeed_file_does_not_hold_up_the_merge(tmp_path: Path) -> None:
+    lines = CRYPTOFEED_WS.splitlines(keepends=True)
+    lines.insert(3, b'9633998512.1: {"stream":"nknusdt@trade"}\n')
+    tally = Tally()
+    files = [write(tmp_path / "ws", b"".join(lines)), write(tmp_path / "http", CRYPTOFEED_HTTP)]
+    found = list(read_lines(open_recording(files), tally))
+    assert [line.symbol for line in found] == ["", "NKNUSDT", ""]
+    assert tally.broken_lines == 1
+
+
 def test_windows_line_ends_are_not_part_of_the_message(tmp_path: Path) -> None:
     lines, _ = read(write(tmp_path / "a", SESSION.replace(b"\n", b"\r\n")))
     assert all(line.payload.endswith(b"}") for line in lines)
