@@ -93,6 +93,27 @@ def test_frame_without_its_head_gives_no_event(sample: Sample) -> None:
         assert reader.read_snapshot(sample.frame + tail)[0] != OK
 
 
+def rotations(value: object) -> list[object]:
+    """Return the document once for every key that can stand last in the object that stands last."""
+    if not isinstance(value, dict):
+        return [value]
+    members = list(value.items())
+    return [
+        dict([*members[n + 1 :], *members[:n], (members[n][0], last)])
+        for n in range(len(members))
+        for last in rotations(members[n][1])
+    ]
+
+
+@samples
+def test_frame_that_ends_with_any_of_its_values_is_read_like_the_twin(sample: Sample) -> None:
+    pair = Pair(sample)
+    for document in rotations(orjson.loads(sample.frame)):
+        text = orjson.dumps(document)
+        assert sample.read(text) == sample.read()
+        pair.hold(text)
+
+
 @samples
 def test_frame_with_one_byte_changed_is_refused_or_read_like_the_twin(sample: Sample) -> None:
     pair = Pair(sample)
