@@ -230,7 +230,8 @@ cdef class Market:
         if not self.is_valid:
             self.is_valid = True
             mask |= MASK_LIVE
-        if self.book.bids.best != bid or self.book.asks.best != ask:
+        # A book that is live again may have moved past a level while it was not.
+        if mask & MASK_LIVE or self.book.bids.best != bid or self.book.asks.best != ask:
             if self.entry.is_armed:
                 mask |= MASK_ENTRY
             if self.triggers.check_levels(self.book.bids.best, self.book.asks.best):
@@ -262,6 +263,10 @@ cdef class Market:
             action = self.sequence.judge(update)
             if action == ACTION_APPLY:
                 mask |= self._apply_depth(update)
+            elif action == ACTION_BREAK:
+                # An update was lost among the kept ones: what follows it waits for a later snapshot.
+                mask |= self._invalidate()
+                break
             elif action != ACTION_IGNORE:
                 break
             self.backlog.drop_front()
