@@ -11,11 +11,11 @@ Two text formats are recognised by their content, never by their name; either ma
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from heapq import merge
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Protocol
 
@@ -154,37 +154,42 @@ def read_lines(recording: Recording, tally: Tally) -> Iterator[Line]:
     return merge(*streams, key=_receive_time)
 
 
-def _possible(lines: Iterable[Line], tally: Tally) -> Iterator[Line]:
+def _possible(lines: Iterator[Line], tally: Tally) -> Iterator[Line]:
     """Leave out lines whose receive time cannot be: one damaged digit would move the clock by years.
 
-    A time is impossible if it lies more than an hour from both neighbours, which agree with each other. At
-    the ends of a file, where there is one neighbour, it is if it lies more than 31 days from it, or, of the
-    first line, more than an hour after it.
+    A time is impossible if it lies more than an hour from both neighbours, which agree with each other. The
+    first of a file is if the next two agree that it lies after them, or 31 days before them; the last if it
+    lies 31 days from the one before.
     """
+    head = list(islice(lines, 3))
+    if len(head) == 3:
+        first, second, third = (line.recv_ns for line in head)
+        is_alone = abs(second - first) > OUTLIER_NS >= abs(third - second)
+        if is_alone and not 0 < second - first <= MAX_SILENCE_NS:
+            tally.broken_lines += 1
+            del head[0]
     before = -1
     held: Line | None = None
-    for line in lines:
-        if held is None:
-            held = line
-            continue
-        step = line.recv_ns - held.recv_ns
-        if -OUTLIER_NS <= step <= OUTLIER_NS:
-            is_possible = True
-        elif before < 0:
-            is_possible = 0 < step <= MAX_SILENCE_NS
-        else:
-            is_possible = abs(held.recv_ns - before) <= OUTLIER_NS or abs(line.recv_ns - before) > OUTLIER_NS
-        if is_possible:
-            yield held
-            before = held.recv_ns
-        else:
-            tally.broken_lines += 1
+    for line in chain(head, lines):
+        if held is not None:
+            at_ns = held.recv_ns
+            if (
+                abs(line.recv_ns - at_ns) <= OUTLIER_NS
+                or before < 0
+                or abs(at_ns - before) <= OUTLIER_NS
+                or abs(line.recv_ns - before) > OUTLIER_NS
+            ):
+                yield held
+                before = at_ns
+            else:
+                tally.broken_lines += 1
         held = line
-    if held is not None:
-        if before < 0 or abs(held.recv_ns - before) <= MAX_SILENCE_NS:
-            yield held
-        else:
-            tally.broken_lines += 1
+    if held is None:
+        return
+    if before < 0 or abs(held.recv_ns - before) <= MAX_SILENCE_NS:
+        yield held
+    else:
+        tally.broken_lines += 1
 
 
 def read_document(path: Path) -> bytes:
@@ -371,4 +376,5 @@ def _cryptofeed_lines(path: Path, tally: Tally) -> Iterator[Line]:
 
 
 def _nanoseconds(seconds: bytes, fraction: bytes | None) -> int:
-    return int(seconds) * 1_000_000_000 + int((fraction or b"0").ljust(9, b"0"))
+    # Beyond 64 bits it is damaged either way; held there it is left out as impossible.
+    return min(int(seconds) * 1_000_000_000 + int((fraction or b"0").ljust(9, b"0")), MAX_RECV_NS)

@@ -106,6 +106,8 @@ def stamped(*times_s: float) -> bytes:
         ((0, 1, 1e8, 2, 3), (2,)),
         ((0, 1, -1e8, 2, 3), (2,)),
         ((0, 7200, 7201), ()),
+        ((0, 1e8, 2), (1,)),
+        ((0, 1e8), (1,)),
         ((1e8, 0, 1), (0,)),
         ((7200, 0, 1), (0,)),
         ((-1e8, 0, 1), (0,)),
@@ -127,12 +129,13 @@ def test_line_with_an_impossible_time_is_left_out_and_counted(
 
 def test_damaged_time_in_one_cryptofeed_file_does_not_hold_up_the_merge(tmp_path: Path) -> None:
     lines = CRYPTOFEED_WS.splitlines(keepends=True)
-    lines.insert(3, b'9633998512.1: {"stream":"nknusdt@trade"}\n')
+    lines.insert(3, b'9999999999.1: {"stream":"nknusdt@trade"}\n')
+    lines.insert(3, b'7633998512.1: {"stream":"nknusdt@trade"}\n')
     tally = Tally()
     files = [write(tmp_path / "ws", b"".join(lines)), write(tmp_path / "http", CRYPTOFEED_HTTP)]
     found = list(read_lines(open_recording(files), tally))
     assert [line.symbol for line in found] == ["", "NKNUSDT", ""]
-    assert tally.broken_lines == 1
+    assert tally.broken_lines == 2
 
 
 def test_windows_line_ends_are_not_part_of_the_message(tmp_path: Path) -> None:
