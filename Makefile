@@ -18,7 +18,7 @@ BUILD_RULES := .venv/.dependencies setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint bench debug test-debug sanitize test-sanitize lock clean
+.PHONY: help setup build run test lint ruff mypy stubs cython-lint bench debug test-debug sanitize test-sanitize lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /: /' | while IFS=: read -r name text; do \
@@ -34,11 +34,19 @@ run: setup ## the tour: a replay on synthetic data, from nothing to signals
 test: setup ## every test on the release build
 	$(PYTEST) $(TESTS)
 
-lint: setup ## ruff, mypy, stubs against the compiled rooms, cython-lint
+lint: ruff mypy stubs cython-lint ## ruff, mypy, stubs against the compiled rooms, cython-lint (-k runs all)
+
+ruff: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+mypy: setup
 	.venv/bin/mypy
+
+stubs: setup
 	$(PY) scripts/check_stubs.py
+
+cython-lint: setup
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint native benchmarks
 
 bench: setup ## every benchmark, one after another
