@@ -38,8 +38,10 @@ _LINE_HEAD: Final = re.compile(rb"\d{1,19} +[{\[]")
 _CRYPTOFEED_HEAD: Final = re.compile(
     rb"(?:\d{1,10}(?:\.\d{1,9})?: [{\[]|(?:https?|wss?)://\S+ (?:->|<->|<-) \d|configuration: \{)"
 )
-_CRYPTOFEED_FRAME: Final = re.compile(rb"(\d{1,10})(?:\.(\d{1,9}))?: ")
-_CRYPTOFEED_ANSWER: Final = re.compile(rb"(https?://\S+) -> (\d{1,10})(?:\.(\d{1,9}))?: ")
+_CRYPTOFEED_FRAME: Final = re.compile(rb"(?P<seconds>\d{1,10})(?:\.(?P<fraction>\d{1,9}))?: ")
+_CRYPTOFEED_ANSWER: Final = re.compile(
+    rb"(?P<address>https?://\S+) -> (?P<seconds>\d{1,10})(?:\.(?P<fraction>\d{1,9}))?: "
+)
 _CRYPTOFEED_SKIPPED: Final = re.compile(rb"(?:configuration: |(?:https?|wss?)://\S+ (?:<->|<-) )")
 _DEPTH_ADDRESS: Final = re.compile(rb"/depth\?(?:\S*&)?symbol=([A-Za-z0-9_]+)")
 
@@ -359,22 +361,22 @@ def _plain_lines(path: Path, tally: Tally) -> Iterator[Line]:
 
 def _cryptofeed_lines(path: Path, tally: Tally) -> Iterator[Line]:
     for text in _text_lines(path, tally):
+        symbol = ""
         frame = _CRYPTOFEED_FRAME.match(text)
-        if frame is not None:
-            yield Line(_nanoseconds(frame[1], frame[2]), text[frame.end() :], "")
-            continue
-        answer = _CRYPTOFEED_ANSWER.match(text)
-        if answer is not None:
-            body = text[answer.end() :]
-            symbol = _DEPTH_ADDRESS.search(answer[1])
-            if symbol is not None:
-                yield Line(_nanoseconds(answer[2], answer[3]), body, symbol[1].decode().upper())
-            elif b"/exchangeInfo" in answer[1]:
-                tally.exchange_info = body
-        elif text and not text.isspace() and not _CRYPTOFEED_SKIPPED.match(text):
+        if frame is None:
+            frame = _CRYPTOFEED_ANSWER.match(text)
+            if frame is None:
+                if text and not text.isspace() and not _CRYPTOFEED_SKIPPED.match(text):
+                    tally.broken_lines += 1
+                continue
+            named = _DEPTH_ADDRESS.search(frame["address"])
+            if named is None:
+                if b"/exchangeInfo" in frame["address"]:
+                    tally.exchange_info = text[frame.end() :]
+                continue
+            symbol = named[1].decode().upper()
+        recv_ns = int(frame["seconds"]) * 1_000_000_000 + int((frame["fraction"] or b"0").ljust(9, b"0"))
+        if recv_ns <= MAX_RECV_NS:
+            yield Line(recv_ns, text[frame.end() :], symbol)
+        else:
             tally.broken_lines += 1
-
-
-def _nanoseconds(seconds: bytes, fraction: bytes | None) -> int:
-    # Beyond 64 bits it is damaged either way; held there it is left out as impossible.
-    return min(int(seconds) * 1_000_000_000 + int((fraction or b"0").ljust(9, b"0")), MAX_RECV_NS)
