@@ -291,9 +291,9 @@ def _report(session: Session, played: _Played) -> Report:
         wall_s=round(played.wall_s, 6),
         messages_per_s=round(messages / played.wall_s, 1) if played.wall_s > 0 else 0.0,
         frame_to_mask_ns=FrameToMask(
-            depth=_percentiles(market.frame_to_mask("depth")),
-            trade=_percentiles(market.frame_to_mask("trade")),
-            ticker=_percentiles(market.frame_to_mask("ticker")),
+            depth=percentiles(market.frame_to_mask("depth")),
+            trade=percentiles(market.frame_to_mask("trade")),
+            ticker=percentiles(market.frame_to_mask("ticker")),
         ),
         truncated=bool(tally.truncated) or (meta is not None and meta.truncated),
         interrupted=played.is_interrupted,
@@ -301,7 +301,8 @@ def _report(session: Session, played: _Played) -> Report:
     )
 
 
-def _percentiles(histogram: Histogram) -> Percentiles:
+def percentiles(histogram: Histogram) -> Percentiles:
+    """Return the percentiles that a report tells, 0 throughout for an empty histogram."""
     if histogram.count == 0:
         return Percentiles(count=0, p50=0, p99=0, p999=0, max=0)
     return Percentiles(

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 
+from engine.replay.jobs import percentiles
 from engine.replay.report import (
     BookTickerCheck,
     FrameToMask,
@@ -14,6 +15,7 @@ from engine.replay.report import (
     encode,
     render,
 )
+from native.histogram import Histogram
 
 NONE = Percentiles(count=0, p50=0, p99=0, p999=0, max=0)
 REPORT = Report(
@@ -96,6 +98,18 @@ def test_text_shows_rule_units_funnel_and_notes() -> None:
         "note       a note",
     ):
         assert expected in text
+
+
+def test_percentiles_are_those_of_the_histogram() -> None:
+    histogram = Histogram()
+    assert percentiles(histogram) == NONE
+    for rank in range(1, 2001):
+        histogram.record_value(1_000 if rank <= 1_900 else 50_000 if rank <= 1_997 else 900_000)
+    found = percentiles(histogram)
+    assert found.count == 2_000
+    assert 1_000 <= found.p50 < 1_100
+    assert 50_000 <= found.p99 < 55_000
+    assert 900_000 <= found.p999 <= found.max == 900_000
 
 
 def test_replay_of_nothing_divides_by_nothing() -> None:

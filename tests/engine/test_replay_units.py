@@ -97,6 +97,12 @@ def test_snapshots_of_symbols_with_one_price_are_told_apart_by_their_ids(tmp_pat
     assert found.snapshot_owners == ("AUSDC", "AUSDT")
 
 
+def test_price_tells_symbols_apart_where_update_ids_are_shared(tmp_path: Path) -> None:
+    btc, eth = spot_session(), spot_session("ETHUSDT", base=190, price=2_600)
+    later = snapshot(195, [["60000.00000000", "1.00000000"]], [])
+    assert survey_of(tmp_path, [*btc, *eth, later]).snapshot_owners == ("BTCUSDT", "ETHUSDT", "BTCUSDT")
+
+
 def test_snapshot_that_names_its_symbol_is_believed(tmp_path: Path) -> None:
     named = snapshot(1, [["1.0", "1"]], []) | {"symbol": "ETHUSD_PERP"}
     session = [*usdm_session("BTCUSD_PERP"), *usdm_session("ETHUSD_PERP"), named]
