@@ -15,9 +15,9 @@ a. open the stream; b. buffer; c. get a depth snapshot; d. drop events with `u` 
 e. the first processed event has `U` <= `lastUpdateId` and `u` >= `lastUpdateId`;
 f. each new event's `pu` equals the previous event's `u`, otherwise start over from c.
 
-Ids on futures are shared by all symbols, so a snapshot id may lie between two updates of one symbol: then no event has
-it within [U, u], and the one that joins has `pu` <= `lastUpdateId` <= `u`, which (e) implies as well. That is the rule here.
-The wordings of spot step 5 and step 7 differ by one; `U` <= `lastUpdateId` + 1 <= `u` is what step 7 needs.
+Ids on futures are shared by all symbols, so a snapshot id may lie between two updates of one symbol: then no event
+has it within [U, u], and the one that joins has `pu` <= `lastUpdateId` <= `u`, which (e) implies as well. That is the
+rule here. The wordings of spot step 5 and step 7 differ by one; `U` <= `lastUpdateId` + 1 <= `u` is what step 7 needs.
 """
 
 from cython cimport final
@@ -25,6 +25,11 @@ from cython cimport final
 from native.events cimport (
     SEQUENCE_BRIDGING, SEQUENCE_BUFFERING, SEQUENCE_GAP, SEQUENCE_LIVE,
 )
+
+
+cdef inline bint skips(int64_t first_id, int64_t last_id) noexcept nogil:
+    # first_id > last_id + 1, for every pair of 64-bit ids.
+    return first_id > last_id and first_id - 1 > last_id
 
 
 @final
@@ -52,7 +57,7 @@ cdef class Sequence:
                 self.duplicates += 1
                 return ACTION_IGNORE
             if self._is_spot:
-                if update.first_id > self.last_id + 1:  # step 7
+                if skips(update.first_id, self.last_id):  # step 7
                     self.gaps += 1
                     self.state = SEQUENCE_GAP
                     return ACTION_BREAK
@@ -66,7 +71,7 @@ cdef class Sequence:
             if self._is_spot:
                 if update.final_id <= self.last_id:  # step 5
                     return ACTION_IGNORE
-                if update.first_id > self.last_id + 1:  # step 4
+                if skips(update.first_id, self.last_id):  # step 4
                     self.stale_snapshots += 1
                     self.state = SEQUENCE_BUFFERING
                     return ACTION_STALE
@@ -106,3 +111,7 @@ cdef class Sequence:
     def apply_snapshot(self, last_update_id: int) -> bool:
         """Take a snapshot's id; False if the chain is LIVE and needs none."""
         return bool(self.start(last_update_id))
+
+    def apply_break(self) -> None:
+        """Declare the chain broken: the book was found wrong by other means, and only a snapshot helps."""
+        self.break_chain()
