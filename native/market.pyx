@@ -276,10 +276,10 @@ cdef class Market:
     cdef uint32_t _invalidate(self) noexcept nogil:
         # The book stays readable; nothing is decided on it until a snapshot joins again.
         cdef uint32_t mask = MASK_GAP
+        self.is_valid = False
         if self.imbalance.is_on:
             self._event(FLOW_IMBALANCE_OFF, self.imbalance.heavy_side)
             mask |= MASK_IMBALANCE
-        self.is_valid = False
         self.imbalance.reset()
         self.triggers.disarm(TIMER_HOLD)
         self.triggers.disarm(TIMER_STALE)

@@ -1,4 +1,4 @@
-"""A venue of one instrument, by hand: it says messages in the venue's shapes and keeps ids and time in order."""
+"""A venue of one instrument, by hand: says messages in the venue's shapes, keeps ids and time in order."""
 
 import orjson
 
