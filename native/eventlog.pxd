@@ -38,6 +38,7 @@ cdef class BboLog:
 
     # hot
     cdef void push(self, int64_t update_id, int64_t best_bid, int64_t best_ask) noexcept nogil
+    cdef bint is_half_full(self) noexcept nogil
 
 
 @final

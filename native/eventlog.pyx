@@ -91,6 +91,9 @@ cdef class BboLog:
         row.best_ask = best_ask
         self._n += 1
 
+    cdef bint is_half_full(self) noexcept nogil:
+        return self._n - self._n_taken > self._capacity // 2
+
     def enable(self) -> None:
         """Keep rows from now on."""
         if self._rows is NULL:

@@ -41,7 +41,8 @@ cdef uint32_t run_reads(Market market, const char* data, int64_t* at, int64_t en
                 return 0
             if header.recv_ns != recv_ns:
                 break
-        if mask:
+        # A run without masks must not outrun the log of best prices: the caller takes it and comes back.
+        if mask or market.bbo.is_half_full():
             return mask
     return mask
 
@@ -78,7 +79,7 @@ def run_events(market: Market, buffer: object, offset: int, end: int) -> tuple:
     -------
     tuple of (int, int)
         Offset of the next read and the mask: of the timers before that read, or of the whole read before it. Mask 0
-        means that the end was reached.
+        with the offset at `end`: all was run; before it: the log of best prices is half full and wants to be taken.
 
     Raises
     ------
