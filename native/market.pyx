@@ -243,15 +243,13 @@ cdef class Market:
         cdef uint32_t mask = 0
         cdef const DepthUpdate* update
         cdef int action
-        cdef int64_t n = snapshot.n_bids if snapshot.n_bids > snapshot.n_asks else snapshot.n_asks
+        cdef int64_t n = max(snapshot.n_bids, snapshot.n_asks)
         self.snapshots += 1
         self.floored_quantities += snapshot.floored
         if not self.sequence.start(snapshot.final_id):
             return 0
         # An answer of exactly a limit that can be asked for is taken as cut there: behind it nothing is known.
-        self.book.load(
-            snapshot, not (n == 5 or n == 10 or n == 20 or n == 50 or n == 100 or n == 500 or n == 1000 or n == 5000)
-        )
+        self.book.load(snapshot, n not in (5, 10, 20, 50, 100, 500, 1000, 5000))
         self.book_epoch += 1
         self.update_id = snapshot.final_id
         self.is_valid = False
@@ -491,7 +489,7 @@ cdef class Market:
         self.bbo.enable()
 
     def take_bbo(self) -> numpy.ndarray:
-        """Return (update_id, best_bid, best_ask) per update applied since the last call, shape (n, 3), price units."""
+        """Return (update_id, best_bid, best_ask) per update applied since the last call, price units."""
         return self.bbo.take()
 
     def frame_to_mask(self, kind: str) -> Histogram:
@@ -548,11 +546,6 @@ cdef class Market:
     def sigma_60_bps(self) -> float:
         """EWMA volatility of one-minute mid returns in bps; NaN until ready."""
         return self.volatility.sigma_60_bps()
-
-    @property
-    def rho(self) -> float:
-        """Depth imbalance in the entry band; NaN: not ready."""
-        return self.imbalance.rho
 
     @property
     def cvd(self) -> int:
