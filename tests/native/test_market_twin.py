@@ -1,6 +1,5 @@
 """The whole market held to its slow twin: every feature, every event in every field, every mask."""
 
-import math
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,8 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from engine.config import MarketSettings
-from engine.signals import EntryReason, FlowKind
+from engine.signals import FlowKind
 from native.market import Market
 from tests.oracles.features import features_of, slow_features
 from tests.oracles.market import Event, SlowMarket
