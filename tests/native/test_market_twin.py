@@ -9,6 +9,7 @@ import pytest
 
 from engine.signals import FlowKind
 from native.market import Market
+from tests.oracles.adversity import bad_day
 from tests.oracles.features import features_of, slow_features
 from tests.oracles.market import Event, SlowMarket
 from tests.oracles.sessions import (
@@ -22,9 +23,11 @@ from tests.oracles.sessions import (
     feed,
     market_for,
     read_frames,
+    read_slow_frame,
     read_slowly,
     settings_for,
     slow_market_for,
+    slow_reader_for,
 )
 from tests.oracles.wire import Reading
 
@@ -89,3 +92,19 @@ def test_busy_market_equals_slow_twin_all_along(captures: Path, session: Session
 def test_market_of_the_preset_equals_slow_twin_all_along(captures: Path, session: Session) -> None:
     twin = played_twin(captures, session, {}, 2)
     assert sum(event["kind"] == FlowKind.WHALE_OPEN for event in twin.events) > 5
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("session", [SPOT_ETH, USDM_ETH], ids=str)
+def test_market_on_a_bad_day_equals_slow_twin(captures: Path, session: Session, seed: int) -> None:
+    settings = BUSY | {"whale_min_sweeps": 20, "rho_enter": 0.2, "rho_floor": 0.0}
+    market = market_for(session, **settings)
+    twin = slow_market_for(session, settings_for(session, **settings))
+    frames = bad_day(read_frames(captures, session)[:16_000], session, seed)
+    reader = slow_reader_for(session)
+    readings = [read_slow_frame(reader, frame) for frame in frames]
+    play_both(market, twin, zip(frames, readings, strict=True), set(range(3_000, len(frames), 6_000)))
+    assert min(twin.gaps, twin.crossed, market.refused, market.stale_periods) > 0
+    assert min(market.foreign_messages, market.flow.duplicates, market.flow.missing_ids) > 0
+    assert min(market.sequence.stale_snapshots, market.sequence.duplicates) > 0
+    assert twin.book_epoch > 5

@@ -162,13 +162,17 @@ def slow_market_for(session: Session, settings: MarketSettings) -> SlowMarket:
     )
 
 
+def slow_reader_for(session: Session) -> SlowReader:
+    is_spot = session.kind is MarketKind.SPOT
+    return SlowReader(session.symbol, session.price_digits, session.quantity_digits, is_spot)
+
+
+def read_slow_frame(reader: SlowReader, frame: Frame) -> Reading | None:
+    return reader.read_snapshot(frame.payload) if frame.is_snapshot else reader.read(frame.payload)
+
+
 @cache
 def read_slowly(captures: Path, session: Session) -> tuple[Reading | None, ...]:
     """Return every line of a session as the slow reader reads it."""
-    reader = SlowReader(
-        session.symbol, session.price_digits, session.quantity_digits, session.kind is MarketKind.SPOT
-    )
-    return tuple(
-        reader.read_snapshot(frame.payload) if frame.is_snapshot else reader.read(frame.payload)
-        for frame in read_frames(captures, session)
-    )
+    reader = slow_reader_for(session)
+    return tuple(read_slow_frame(reader, frame) for frame in read_frames(captures, session))
