@@ -100,7 +100,7 @@ def test_market_on_a_bad_day_equals_slow_twin(captures: Path, session: Session, 
     settings = BUSY | {"whale_min_sweeps": 20, "rho_enter": 0.2, "rho_floor": 0.0}
     market = market_for(session, **settings)
     twin = slow_market_for(session, settings_for(session, **settings))
-    frames = bad_day(read_frames(captures, session)[:16_000], session, seed)
+    frames = bad_day(read_frames(captures, session)[:20_000], session, seed)
     reader = slow_reader_for(session)
     readings = [read_slow_frame(reader, frame) for frame in frames]
     play_both(market, twin, zip(frames, readings, strict=True), set(range(3_000, len(frames), 6_000)))
