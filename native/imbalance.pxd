@@ -1,18 +1,17 @@
-"""Contents page of imbalance: the entry band, depth imbalance over time, additions pulled again, order flow imbalance."""
+"""Contents page of imbalance: the entry band, depth imbalance over time and around a sweep, order flow."""
 
 from cython cimport final
 from libc.stdint cimport int32_t, int64_t
 
 from native.book cimport Book
 from native.events cimport int128_t
+from native.pulled cimport Pulled
 
 
 cdef enum:
     HISTORY = 2048            # depth updates whose imbalance is kept
     MEDIAN_SAMPLES = 300      # one a second: five minutes
     MEDIAN_READY = 30
-    CHANGES = 16384           # level changes and trades inside the band; the pulled share is unknown beyond
-    PRICES = 4096             # slots of the table that sums them by price, at most 3/4 used
 
 
 cdef struct RollingMedian:
@@ -20,21 +19,6 @@ cdef struct RollingMedian:
     double ordered[MEDIAN_SAMPLES]
     int32_t n
     int32_t oldest
-
-
-cdef struct Change:
-    int64_t recv_ns
-    int64_t price
-    int64_t quantity          # change of the level, or what traded at it; quantity units
-    int32_t side              # of the book: BUY = bids
-    int32_t is_trade
-
-
-cdef struct PriceSum:
-    int64_t price
-    int64_t generation        # slots of an older generation are free
-    int128_t added            # in the window and still there
-    int128_t traded           # not yet set against a decrease
 
 
 cdef struct WindowRho:
@@ -68,6 +52,7 @@ cdef class Imbalance:
     cdef int64_t _hold_ns
     cdef int64_t _pulled_window_ns
     cdef bint _is_loaded
+    cdef int64_t _loaded_ns           # since when every change inside the band is known
     cdef int64_t _dropped_seen
     cdef int64_t low_bid              # the band, price units, both ends inside
     cdef int64_t high_ask
@@ -79,10 +64,7 @@ cdef class Imbalance:
     cdef int64_t _times[HISTORY]
     cdef double _rhos[HISTORY]
     cdef int64_t _n_history
-    cdef Change* _changes
-    cdef int64_t _n_changes
-    cdef PriceSum* _sums
-    cdef int64_t _generation
+    cdef Pulled _pulled               # told of changes inside the band only
     cdef int32_t heavy_side           # candidate side of the imbalance signal; 0 = none
     cdef bint is_on                   # and it has held long enough
     cdef int64_t hold_due_ns          # when it will have; INT64_MAX = no timer
@@ -94,6 +76,7 @@ cdef class Imbalance:
     cdef int128_t ofi_total           # quantity units since the last reset
     cdef readonly double ofi          # decayed, time constant 1 s
     cdef int64_t _ofi_ns
+    cdef readonly int64_t beyond_horizon  # updates whose band reached behind what the book knows
 
     # hot
     cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil
@@ -109,7 +92,5 @@ cdef class Imbalance:
     cdef double median_depth(self) noexcept nogil
     cdef void hold(self) noexcept nogil
     cdef void reset(self) noexcept nogil
-    cdef void _note(self, int side, int64_t price, int64_t quantity, bint is_trade, int64_t now_ns) noexcept nogil
-    cdef PriceSum* _sum_at(self, int64_t price) noexcept nogil
-    cdef void _move_band(self) noexcept nogil
+    cdef void _move_band(self, int64_t now_ns) noexcept nogil
     cdef void _order_flow(self, int64_t now_ns) noexcept nogil

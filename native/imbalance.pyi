@@ -1,11 +1,11 @@
-from typing import final
+from typing import Self, final
 
 from native.book import Book
 
 @final
 class Imbalance:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         book: Book,
         *,
         band_min_bps: float = 2.0,
@@ -20,11 +20,13 @@ class Imbalance:
         rho_post_ns: int = 400_000_000,
         min_updates: int = 3,
         pulled_max: float = 0.5,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def rho(self) -> float: ...
     @property
     def ofi(self) -> float: ...
+    @property
+    def beyond_horizon(self) -> int: ...
     @property
     def band(self) -> tuple[int, int]: ...
     @property

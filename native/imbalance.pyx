@@ -5,20 +5,22 @@ band_min_ticks) around mid with equal weights; rho = (bids - asks) / (bids + ask
 are exact integers, kept per level change and per move of the band; nothing drifts.
 
 Blind to: orders that come and go between two depth updates; levels that nobody means to trade; RPI orders, which the
-venue leaves out of its depth; and the reason of a decrease, so that `pulled` is what fell, at the price where it had been
-added, without a trade there to explain it (a trade that arrives after its decrease counts as pulled).
+venue leaves out of its depth; levels of the band behind the book's horizon that have not changed since the snapshot
+(`beyond_horizon` counts such updates); and what `native.pulled` is blind to.
 """
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython cimport final
 from libc.math cimport INFINITY, NAN, exp, isnan
-from libc.stdint cimport INT64_MAX, uint64_t
+from libc.stdint cimport INT64_MAX
 from libc.string cimport memmove
 
 from native.events cimport (
     REASON_CONFIRMED, REASON_FEW_UPDATES, REASON_NOT_READY, REASON_PULLED, REASON_RHO_POST, REASON_RHO_POST_MIN,
     REASON_RHO_PRE, int128_to_object,
 )
+
+
+cdef double WIDEST = 1e18     # price units; the edges of a band still fit 64 bits
 
 
 cdef void median_push(RollingMedian* median, double value) noexcept nogil:
@@ -112,15 +114,8 @@ cdef class Imbalance:
         self._rho_floor = rho_floor
         self._hold_ns = hold_ns
         self._pulled_window_ns = pulled_window_ns
-        self._changes = <Change*>PyMem_RawCalloc(CHANGES, sizeof(Change))
-        self._sums = <PriceSum*>PyMem_RawCalloc(PRICES, sizeof(PriceSum))
-        if self._changes is NULL or self._sums is NULL:
-            raise MemoryError()
+        self._pulled = Pulled()
         self.reset()
-
-    def __dealloc__(self):
-        PyMem_RawFree(self._changes)
-        PyMem_RawFree(self._sums)
 
     cdef void reset(self) noexcept nogil:
         # A new book: what was learnt from the old chain is not flow, and its history is not comparable.
@@ -138,16 +133,7 @@ cdef class Imbalance:
         self.ofi_total = 0
         self.ofi = 0.0
         self._ofi_ns = 0
-        self._n_changes = 0
-
-    cdef void _note(self, int side, int64_t price, int64_t quantity, bint is_trade, int64_t now_ns) noexcept nogil:
-        cdef Change* change = &self._changes[self._n_changes % CHANGES]
-        self._n_changes += 1
-        change.recv_ns = now_ns
-        change.price = price
-        change.quantity = quantity
-        change.side = side
-        change.is_trade = is_trade
+        self._pulled.reset()
 
     cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil:
         if side > 0:
@@ -158,25 +144,27 @@ cdef class Imbalance:
             if price > self.high_ask:
                 return
             self.ask_sum += change
-        self._note(side, price, change, False, now_ns)
+        self._pulled.note(side, price, change, False, now_ns)
 
     cdef void on_trade(self, int aggressor, int64_t price, int64_t quantity, int64_t now_ns) noexcept nogil:
         # A seller takes bids, a buyer takes asks.
-        self._note(-aggressor, price, quantity, True, now_ns)
+        self._pulled.note(-aggressor, price, quantity, True, now_ns)
 
-    cdef void _move_band(self) noexcept nogil:
+    cdef void _move_band(self, int64_t now_ns) noexcept nogil:
         cdef int64_t mid_x2 = self._book.bids.best + self._book.asks.best
         cdef int64_t half = <int64_t>(<double>mid_x2 * (self._band_min_bps * 0.5e-4))
-        cdef int64_t low, high, other
-        cdef double spread = median_of(&self._spreads)
-        if not isnan(spread):
-            other = <int64_t>(self._spread_multiple * spread)
-            if other > half:
-                half = other
+        cdef int64_t low, high
+        cdef double wide = self._spread_multiple * median_of(&self._spreads)
+        if wide > <double>half:
+            half = <int64_t>wide if wide < WIDEST else <int64_t>WIDEST
         if self._band_min_units > half:
             half = self._band_min_units
-        low = (mid_x2 - 2 * half + 1) >> 1
-        high = (mid_x2 + 2 * half) >> 1
+        low = ((mid_x2 + 1) >> 1) - half
+        high = (mid_x2 >> 1) + half
+        if low < self._book.bids.horizon or high > self._book.asks.horizon:
+            self.beyond_horizon += 1
+        if not self._is_loaded:
+            self._loaded_ns = now_ns
         if not self._is_loaded or self._book.dropped_levels != self._dropped_seen:
             self._dropped_seen = self._book.dropped_levels
             self._is_loaded = True
@@ -231,7 +219,7 @@ cdef class Imbalance:
             self.low_bid = INT64_MAX
             self.high_ask = 0
         else:
-            self._move_band()
+            self._move_band(now_ns)
             self._order_flow(now_ns)
             bids = <double>self.bid_sum
             asks = <double>self.ask_sum
@@ -257,7 +245,8 @@ cdef class Imbalance:
         self.hold_due_ns = INT64_MAX
 
     cdef void window(self, int side, int64_t begin_ns, int64_t end_ns, WindowRho* out) noexcept nogil:
-        # Time-weighted mean of rho over (begin, end], from the newest update backwards.
+        # Time-weighted mean of rho over (begin, end], from the newest update backwards. An update inside that was not
+        # ready makes the window so, even if the next one came at the same moment.
         cdef int64_t i = self._n_history
         cdef int64_t first = 0 if i <= HISTORY else i - HISTORY
         cdef int64_t high = end_ns, when
@@ -273,7 +262,10 @@ cdef class Imbalance:
             rho = self._rhos[i % HISTORY]
             if when > begin_ns:
                 out.n_updates += 1
-                if not side * rho >= out.lowest:
+                if isnan(rho):
+                    total = NAN
+                    out.lowest = NAN
+                elif side * rho < out.lowest:
                     out.lowest = side * rho
             else:
                 when = begin_ns
@@ -284,64 +276,13 @@ cdef class Imbalance:
                 out.mean = total / <double>(end_ns - begin_ns)
                 return
 
-    cdef PriceSum* _sum_at(self, int64_t price) noexcept nogil:
-        # The slot of a price in the table of this generation; NULL when the table is full.
-        cdef int64_t slot = <int64_t>((<uint64_t>price * 0x9E3779B97F4A7C15ULL) >> 52)
-        cdef int64_t tried = 0
-        while self._sums[slot].generation == self._generation:
-            if self._sums[slot].price == price:
-                return &self._sums[slot]
-            tried += 1
-            if tried > PRICES * 3 // 4:
-                return NULL
-            slot = (slot + 1) % PRICES
-        self._sums[slot].price = price
-        self._sums[slot].generation = self._generation
-        self._sums[slot].added = 0
-        self._sums[slot].traded = 0
-        return &self._sums[slot]
-
     cdef double pulled_share(self, int side, int64_t now_ns) noexcept nogil:
-        # Of the quantity added to a side of the band in (now - window, now]: how much fell again at the same price
-        # without a trade there to explain it. O(changes in the window); asked for once a whale.
+        # Of the quantity added to a side of the band in (now - window, now]: how much was pulled again. Unknown unless
+        # the band was followed all the while.
         cdef int64_t begin_ns = now_ns - self._pulled_window_ns
-        cdef int64_t oldest = 0 if self._n_changes <= CHANGES else self._n_changes - CHANGES
-        cdef int64_t i = self._n_changes
-        cdef const Change* change
-        cdef PriceSum* level
-        cdef int128_t added = 0, pulled = 0, fallen
-        while i > oldest and self._changes[(i - 1) % CHANGES].recv_ns > begin_ns:
-            i -= 1
-        if i == oldest and oldest > 0:
+        if not self._is_loaded or begin_ns < self._loaded_ns:
             return NAN
-        self._generation += 1
-        while i < self._n_changes:
-            change = &self._changes[i % CHANGES]
-            i += 1
-            if change.side != side or change.recv_ns > now_ns:
-                continue
-            level = self._sum_at(change.price)
-            if level is NULL:
-                return NAN
-            if change.is_trade:
-                level.traded += change.quantity
-            elif change.quantity > 0:
-                level.added += change.quantity
-                added += change.quantity
-            else:
-                fallen = -change.quantity
-                if level.traded >= fallen:
-                    level.traded -= fallen
-                    continue
-                fallen -= level.traded
-                level.traded = 0
-                if fallen > level.added:
-                    fallen = level.added
-                level.added -= fallen
-                pulled += fallen
-        if added == 0:
-            return 0.0
-        return <double>pulled / <double>added
+        return self._pulled.share(side, begin_ns, now_ns)
 
     cdef void confirm(
         self, int side, int64_t first_ns, int64_t end_ns, int64_t now_ns, Confirmation* out
@@ -438,7 +379,21 @@ cdef class Imbalance:
         self.reset()
 
     def window_rho(self, side: int, begin_ns: int, end_ns: int) -> tuple:
-        """Return time-weighted rho over (begin, end], the lowest side x rho inside, and the number of updates."""
+        """Return what rho was over (begin, end].
+
+        Parameters
+        ----------
+        side : int
+            BUY (1) or SELL (-1): the sign under which the lowest is looked for.
+        begin_ns, end_ns : int
+            Receive times; an update at `begin_ns` is not inside, one at `end_ns` is.
+
+        Returns
+        -------
+        tuple of (float, float, int)
+            Time-weighted mean of rho, lowest side x rho of the updates inside, and their number. The mean is NaN if no
+            update at or before `begin_ns` is kept, or if a side of the band was empty at any time of the window.
+        """
         cdef WindowRho out
         if end_ns <= begin_ns:
             raise ValueError(f"end_ns must be after begin_ns, found {begin_ns}, {end_ns}")
@@ -464,18 +419,21 @@ cdef class Imbalance:
 
         Notes
         -----
-        Confirmed when side x rho_post >= rho_enter over (end, end + rho_post_ns] with at least `min_updates` updates, none
-        below rho_floor, side x rho_pre >= rho_pre_min over the rho_pre_ns before the first fill, and less than
-        `pulled_max` of the supporting side's additions pulled again.
+        Confirmed when side x rho_post >= rho_enter over (end, end + rho_post_ns] with at least `min_updates` updates,
+        none below rho_floor, side x rho_pre >= rho_pre_min over the rho_pre_ns before the first fill, and less than
+        `pulled_max` of the supporting side's additions pulled again. What comes after that moment changes nothing.
         """
         cdef Confirmation out
         self.confirm(side, first_ns, end_ns, now_ns, &out)
         return out.reason, out.rho_pre, out.rho_post, out.rho_post_min, out.n_updates, out.pulled_share
 
     def pulled(self, side: int, now_ns: int) -> float:
-        """Return the share of a side's additions within the window that was pulled again, 0 to 1; NaN: unknown."""
+        """Return the share of a side's additions within the window that was pulled again, 0 to 1.
+
+        NaN if unknown: the band was not followed over the whole window, or more changed than `native.pulled` keeps.
+        """
         return self.pulled_share(side, now_ns)
 
     def medians(self) -> tuple:
-        """Return five-minute median spread (price units) and one-side depth (price x quantity units); NaN: not ready."""
+        """Return five-minute medians: spread (price units), one-side depth (price x quantity units); NaN: not ready."""
         return self.median_spread(), self.median_depth()

@@ -22,7 +22,7 @@ NATIVE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("fixed", "clock", "histogram", "cursor", "resting"), 1),
     **dict.fromkeys(("wire.binance_json", "sequence", "book", "profile", "bars", "flow"), 2),
     **dict.fromkeys(("volatility", "triggers", "matching", "eventfile", "eventlog"), 2),
-    **dict.fromkeys(("backlog", "crosscheck", "venuetime"), 2),
+    **dict.fromkeys(("backlog", "crosscheck", "pulled", "venuetime"), 2),
     **dict.fromkeys(("whale", "imbalance", "areas", "walk"), 3),
     "entry": 4,
     "market": 5,

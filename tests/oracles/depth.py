@@ -56,6 +56,7 @@ class SlowDepth:
         self.rho = math.nan
         self.bid_sum = self.ask_sum = 0
         self.band: tuple[int, int] | None = None
+        self.band_since_ns = 0
         self.updates: list[tuple[int, float]] = []
         self.changes: list[Change] = []
         self.heavy_side = 0
@@ -127,6 +128,8 @@ class SlowDepth:
     def settle(self, now_ns: int) -> bool:
         """End an update; True if an imbalance signal ended with it."""
         if self.has_mid:
+            if self.band is None:
+                self.band_since_ns = now_ns
             self.place_band()
             self.follow_touch()
             bids, asks = float(self.bid_sum), float(self.ask_sum)
@@ -159,18 +162,22 @@ class SlowDepth:
         return lower_median(self.spreads), lower_median(self.depths)
 
     def mean_rho(self, begin_ns: int, end_ns: int) -> float:
-        """Time-weighted over (begin, end]; NaN unless an update came at or before the beginning."""
+        """Time-weighted over (begin, end]; NaN with no update up to the beginning, or one not ready."""
         times = [when for when, _ in self.updates]
         first = bisect_right(times, begin_ns) - 1
         if first < 0:
             return math.nan
         inside = self.updates[first : bisect_right(times, end_ns)]
         marks = [(max(when, begin_ns), rho) for when, rho in inside] + [(end_ns, math.nan)]
+        if any(math.isnan(rho) for _, rho in inside):
+            return math.nan
         parts = [rho * (after - when) for (when, rho), (after, _) in pairwise(marks) if after > when]
         return math.fsum(parts) / (end_ns - begin_ns)
 
     def pulled_share(self, side: int, now_ns: int) -> float:
         begin_ns = now_ns - self.settings.pulled_window_ns
+        if self.band is None or self.band_since_ns > begin_ns:
+            return math.nan
         window = takewhile(lambda one: one.recv_ns > begin_ns, reversed(self.changes))
         by_price: dict[int, list[Change]] = {}
         for one in reversed(list(window)):
@@ -199,9 +206,9 @@ class SlowDepth:
         before = self.mean_rho(first_ns - rules.rho_pre_ns, first_ns)
         after = self.mean_rho(last_ns, end_ns)
         seen = [side * rho for when, rho in self.updates if last_ns < when <= end_ns]
-        lowest = min(seen, default=math.nan)
+        lowest = math.nan if any(map(math.isnan, seen)) else min(seen, default=math.nan)
         pulled = self.pulled_share(side, now_ns)
-        if math.isnan(before) or math.isnan(after):
+        if math.isnan(before) or math.isnan(after) or math.isnan(pulled):
             reason = EntryReason.NOT_READY
         elif len(seen) < rules.min_updates:
             reason = EntryReason.FEW_UPDATES
