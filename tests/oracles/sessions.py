@@ -152,13 +152,14 @@ def settings_for(session: Session, **changed: object) -> MarketSettings:
     return replace(market_settings(load_config(None, "capture", {}), session.symbol, session.kind), **changed)
 
 
-def slow_market_for(session: Session, settings: MarketSettings) -> SlowMarket:
+def slow_market_for(session: Session, settings: MarketSettings, *, contract_size: float = 0.0) -> SlowMarket:
     """Return the slow twin of a market of this session."""
     return SlowMarket(
         settings,
         kind=session.kind,
         price_digits=session.price_digits,
         quantity_digits=session.quantity_digits,
+        contract_size=contract_size,
     )
 
 
