@@ -15,8 +15,8 @@ class ProfileState(NamedTuple):
 
 @final
 class Areas:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         tick: int,
         price_scale: float,
@@ -28,7 +28,7 @@ class Areas:
         row_bps: float,
         value_area: float,
         two_row: bool,
-    ) -> None: ...
+    ) -> Areas: ...
     @property
     def rolling(self) -> Profile: ...
     @property

@@ -10,9 +10,10 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 HEAD = """# Configuration
 
-Settings come from a preset (`--preset live` or `capture`), over it a TOML file (`--config FILE`), over it the environment
-(`REMORA_<SECTION>__<KEY>`, for example `REMORA_WHALE__QUANTILE=0.99`). A wrong key or value is one sentence with its place, what was
-expected and what was found, exit code 2. Written by `scripts/write_configuration.py`; a test holds it equal to the code.
+Settings come from a preset (`--preset live` or `capture`), over it a TOML file (`--config FILE`), over it the
+environment (`REMORA_<SECTION>__<KEY>`, as in `REMORA_WHALE__QUANTILE=0.99`). A wrong key or value is one
+sentence with its place, what was expected and what was found, exit code 2. Written by
+`scripts/write_configuration.py`; a test holds it equal to the code.
 
 ```toml
 [whale]

@@ -87,7 +87,7 @@ def test_wrong_arguments_are_usage_errors() -> None:
         (None, "does not exist"),
         (b"", "is empty"),
         (bytes(range(256)) * 64, "not a recording"),
-        (gzip.compress(bytes(1000)), "not a recording"),
+        (gzip.compress(bytes(1000), mtime=0), "not a recording"),
         (b"open_time_ms,open,high\n1,2,3\n", "not a recording"),
         (b'1700000000000000000 {"channel":"l2Book","data":{"coin":"BTC"}}\n', "no Binance depth"),
     ],
@@ -266,7 +266,9 @@ def test_ctrl_c_keeps_what_was_written_under_its_partial_name(
 def test_ctrl_c_of_a_real_process_ends_it_with_130(tmp_path: Path) -> None:
     pipe = tmp_path / "go"
     script = (
-        "import sys; from engine import cli; from engine.replay import session\n"
+        "import signal, sys; from engine import cli; from engine.replay import session\n"
+        # A job in the background inherits SIGINT as ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "real = session.Session.play_lines\n"
         "def slow(self, lines, on_read=None):\n"
         "    def held():\n"

@@ -31,7 +31,7 @@ def test_recording_plain_or_compressed_gives_the_same_lines(tmp_path: Path, name
 
 def test_compression_is_recognised_by_content_when_the_name_says_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
-    path.write_bytes(gzip.compress(SESSION))
+    path.write_bytes(gzip.compress(SESSION, mtime=0))
     assert len(read(path)[0]) == 10
 
 
@@ -62,7 +62,7 @@ def test_file_cut_anywhere_gives_a_prefix_of_its_whole_lines(tmp_path: Path, cut
 
 
 def test_damaged_compressed_data_end_the_recording_and_are_noted(tmp_path: Path) -> None:
-    content = bytearray(gzip.compress(SESSION * 50))
+    content = bytearray(gzip.compress(SESSION * 50, mtime=0))
     content[len(content) // 2] ^= 0xFF
     path = tmp_path / "a.gz"
     path.write_bytes(content)
@@ -73,7 +73,7 @@ def test_damaged_compressed_data_end_the_recording_and_are_noted(tmp_path: Path)
 
 def test_garbage_after_the_last_gzip_member_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(SESSION) + b"garbage")
+    path.write_bytes(gzip.compress(SESSION, mtime=0) + b"garbage")
     lines, tally = read(path)
     assert len(lines) == 10
     assert tally.truncated == [path]
@@ -198,8 +198,8 @@ def test_cryptofeed_single_file_keeps_connection_lines_and_configuration_out(tmp
         (bytes(range(256)) * 8, "not a recording"),
         (b'{"t":"header","format":2}\n', "not a recording"),
         (b"open_time_ms,open\n1,2\n", "not a recording"),
-        (gzip.compress(b""), "is empty"),
-        (gzip.compress(SESSION)[:12], "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
+        (gzip.compress(SESSION, mtime=0)[:12], "is empty"),
         (b"1700000000000000000 not json\n", "not a recording"),
     ],
 )
@@ -241,7 +241,7 @@ def test_line_without_end_is_refused_before_it_fills_the_memory(
 
 def test_document_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(b'{"symbols":[]}'))
+    path.write_bytes(gzip.compress(b'{"symbols":[]}', mtime=0))
     assert read_document(path) == b'{"symbols":[]}'
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match="cut off"):
