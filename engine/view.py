@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from rich.console import Console, Group
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from engine.records import Record, SignalRecord
+from engine.records import FlowRecord, Record, SignalRecord
 from native.market import Market
 
 REFRESHES_PER_S: Final = 8
@@ -21,6 +21,7 @@ LINE_EVERY_NS: Final = 30_000_000_000
 BOOK_LEVELS: Final = 10
 TAPE_ROWS: Final = 20
 SIGNAL_ROWS: Final = 8
+PROFILE_ROWS: Final = 10
 BAR_WIDTH: Final = 14
 
 _SIDE_STYLE: Final = {1: "green", -1: "red", 0: "white"}
@@ -88,7 +89,9 @@ class LiveView:
     def __init__(self, speed: float, console: Console | None = None) -> None:
         self._speed = speed
         self._console = Console() if console is None else console
-        self._signals: deque[Record] = deque(maxlen=SIGNAL_ROWS)
+        # Imbalances come by the minute and whales by the hour: apart, or one would push out the other.
+        self._whales: deque[Record] = deque(maxlen=SIGNAL_ROWS)
+        self._imbalances: deque[Record] = deque(maxlen=SIGNAL_ROWS)
         self._live: Live | None = None
         self._market: Market | None = None
         self._kinds: Mapping[str, int] = {}
@@ -118,8 +121,13 @@ class LiveView:
             self._live.start()
 
     def watch(self, record: Record) -> None:
-        """Take a record to show."""
-        self._signals.append(record)
+        """Take a record to show; without a terminal whales and entries are printed as they come."""
+        if isinstance(record, FlowRecord) and record.kind.startswith("imbalance"):
+            self._imbalances.append(record)
+            return
+        self._whales.append(record)
+        if self._live is None:
+            self._console.print(_told(record, self._first_ns), highlight=False, soft_wrap=True)
 
     def on_read(self, recv_ns: int) -> None:
         """Wait until it is time to show `recv_ns`, and draw if a picture is due."""
@@ -160,7 +168,11 @@ class LiveView:
         layout.split_column(
             Layout(self._head(market, recv_ns), size=3),
             Layout(name="middle", minimum_size=BOOK_LEVELS * 2 + 4),
-            Layout(self._signal_panel(), size=SIGNAL_ROWS + 2),
+            Layout(name="signals", size=SIGNAL_ROWS + 2),
+        )
+        layout["signals"].split_row(
+            Layout(self._signal_panel("whales and entries, newest first", self._whales), ratio=2),
+            Layout(self._signal_panel("imbalance", self._imbalances)),
         )
         layout["middle"].split_row(
             Layout(self._book_panel(market)),
@@ -184,12 +196,13 @@ class LiveView:
         asks, bids = market.book.levels(-1, BOOK_LEVELS), market.book.levels(1, BOOK_LEVELS)
         largest = max((quantity for _, quantity in [*asks, *bids]), default=1)
         table = Table.grid(expand=True, padding=(0, 1))
-        table.add_column(justify="right")
-        table.add_column(justify="left", no_wrap=True)
+        for justify in ("right", "right", "left"):
+            table.add_column(justify=justify, no_wrap=True)
         for side, levels in ((-1, list(reversed(asks))), (1, bids)):
             for price, quantity in levels:
                 bar = "█" * max(1, round(BAR_WIDTH * quantity / largest))
-                table.add_row(Text(self._price(price), _SIDE_STYLE[side]), Text(bar, _SIDE_STYLE[side]))
+                amount = f"{quantity / 10**market.quantity_digits:,.5f}"
+                table.add_row(*(Text(cell, _SIDE_STYLE[side]) for cell in (self._price(price), amount, bar)))
         return Panel(table, title="book")
 
     def _tape_panel(self, market: Market) -> Panel:
@@ -212,7 +225,23 @@ class LiveView:
             values = (f"{value:,.{self._price_digits}f}" for value in (profile.val, profile.poc, profile.vah))
             table.add_row(profile.source, *values, style=style)
         cvd = Text(f"CVD {market.cvd / 10**market.quantity_digits:+,.3f}")
-        return Panel(Group(table, cvd), title="volume profile")
+        return Panel(Group(table, self._histogram(market), cvd), title="volume profile")
+
+    def _histogram(self, market: Market) -> Table:
+        """Draw the rolling profile from the highest price down; the row with the mid is bright."""
+        first, volumes = market.areas.rolling.snapshot()
+        units = market.areas.rolling.row_units
+        height = -(-len(volumes) // PROFILE_ROWS) or 1
+        sums = [sum(volumes[i : i + height]) for i in range(0, len(volumes), height)]
+        table = Table.grid(expand=True, padding=(0, 1))
+        table.add_column(justify="right")
+        table.add_column(justify="left", no_wrap=True)
+        for i in reversed(range(len(sums))):
+            low, high = (first + i * height) * units, (first + (i + 1) * height) * units
+            style = "bold yellow" if 2 * low <= market.best_bid + market.best_ask < 2 * high else "cyan"
+            bar = "█" * round(2 * BAR_WIDTH * sums[i] / max(sums))
+            table.add_row(Text(self._price(low), style), Text(bar, style))
+        return table
 
     def _latency_panel(self, market: Market) -> Panel:
         table = Table.grid(expand=True, padding=(0, 1))
@@ -227,9 +256,9 @@ class LiveView:
         )
         return Panel(Group(table, counts), title="engine")
 
-    def _signal_panel(self) -> Panel:
-        lines = [_told(record, self._first_ns) for record in reversed(self._signals)]
-        return Panel(Text("\n").join(lines), title="signals, newest first")
+    def _signal_panel(self, title: str, records: Iterable[Record]) -> Panel:
+        lines = [_told(record, self._first_ns) for record in records]
+        return Panel(Text("\n").join(reversed(lines)), title=title)
 
 
 def _told(record: Record, first_ns: int) -> Text:
@@ -240,9 +269,12 @@ def _told(record: Record, first_ns: int) -> Text:
         what = "ENTRY" if record.veto is None else f"no entry: {record.veto}"
         rest = f"  episode {record.episode}  target {_bps(record.target_bps)}  cost {_bps(record.cost_bps)}"
         return Text(f"{at}{what:<22}{record.side:<5}{rest}", style)
-    notional = "" if not record.notional else f"  {record.notional:,.0f} quote"
     rho = "" if record.rho is None else f"  rho {record.rho:+.2f}"
-    return Text(f"{at}{record.kind.replace('_', ' '):<22}{record.side:<5}{rho}{notional}", style)
+    what = record.kind.replace("_", " ")
+    if record.notional is None:
+        return Text(f"{at}{what.removeprefix('imbalance '):<4}{record.side:<5}{rho}", style)
+    reason = "" if record.reason is None else f": {record.reason}"
+    return Text(f"{at}{what + reason:<28}{record.side:<5}{rho}  {record.notional:,.0f} quote", style)
 
 
 def _bps(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -25,12 +26,19 @@ def session_with_tape() -> bytes:
     return text(spot_session()) + text(trades, start_ns=START_NS + 10**9, step_ns=400_000_000)
 
 
-def shown(path: Path, *, is_terminal: bool, speed: float = 10_000.0, signals: Path | None = None) -> str:
+def shown(
+    path: Path,
+    *,
+    is_terminal: bool,
+    speed: float = 10_000.0,
+    signals: Path | None = None,
+    market: Literal["spot", "usdm"] = "spot",
+) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, width=130, height=50, _environ={})
     view = LiveView(speed, console)
     try:
-        run_replay(ReplayJob((path,), "spot", preset="capture", signals=signals), SilentProgress(), view)
+        run_replay(ReplayJob((path,), market, preset="capture", signals=signals), SilentProgress(), view)
     finally:
         view.close()
     return out.getvalue()
@@ -55,7 +63,9 @@ def test_terminal_shows_price_book_tape_profile_and_latencies(recording: Path) -
         "rolling",
         "CVD",
         "frame to mask",
-        "signals, newest first",
+        "whales and entries, newest first",
+        "imbalance",
+        "█",
     ):
         assert expected in picture
 
@@ -103,3 +113,13 @@ def test_progress_is_silent_without_a_terminal_and_a_bar_with_one() -> None:
     bar.update(1)
     bar.stop()
     assert "scanning" in out.getvalue() or "replaying" in out.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.captures
+def test_lines_tell_every_whale_as_it_comes(captures: Path) -> None:
+    folder = captures / "binance_usdm_20240808"
+    lines = shown(folder / "usdm_btcusdt_20240808.gz", is_terminal=False, market="usdm").splitlines()
+    assert sum("whale open" in line for line in lines) == 39
+    assert sum("entry armed: confirmed" in line for line in lines) == 1
+    assert not any("imbalance" in line for line in lines)
