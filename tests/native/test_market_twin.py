@@ -60,6 +60,7 @@ def play_both(
     market: Market, twin: SlowMarket, frames: Iterable[tuple[Frame, Reading | None]], cuts: set[int]
 ) -> None:
     """Play each line as a read of its own into both; masks are the same all along, features at the cuts."""
+    market.enable_bbo_log()
     for number, (frame, reading) in enumerate(frames):
         while True:
             mask, expected = market.advance(frame.recv_ns), twin.advance(frame.recv_ns)
@@ -71,6 +72,7 @@ def play_both(
             assert_same_features(market, twin)
     assert_same_features(market, twin)
     assert_same_events(market.take_events(), twin.events)
+    assert market.take_bbo().tolist() == twin.bbo
 
 
 def played_twin(captures: Path, session: Session, settings: dict[str, object], n_cuts: int) -> SlowMarket:

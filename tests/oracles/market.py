@@ -51,6 +51,7 @@ class SlowMarket:
         self.tickers: list[Fields] = []
         self.waiting: list[Fields] = []
         self.events: list[Event] = []
+        self.bbo: list[list[int]] = []
         self.state, self.book_id, self.update_id, self.last_trade_id = "buffering", -1, -1, -1
         self.checked_id: int | None = None
         self.is_valid = False
@@ -154,6 +155,7 @@ class SlowMarket:
             for price, quantity in levels:
                 self.depth.set_level(side, price, quantity, self.now_ns)
         self.update_id = update["final_id"]
+        self.bbo.append([self.update_id, self.depth.best_bid, self.depth.best_ask])
         self.depth_applied += 1
         if self.depth.is_crossed:
             self.crossed += 1
