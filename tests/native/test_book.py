@@ -1,13 +1,13 @@
 """The book against a dict: by example, in long random runs, and after every message of real captures."""
 
 from collections.abc import Iterable
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from native.book import Book
 from native.events import Side
@@ -122,16 +122,17 @@ def test_far_levels_beyond_the_bound_are_dropped_from_the_farthest(side: int) ->
     assert book.horizons[1 - own] == 0
 
 
-def test_levels_that_leave_the_window_are_dropped_past_the_bound() -> None:
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_levels_that_leave_the_window_are_dropped_past_the_bound(side: int) -> None:
     book = small()
-    apply(book, [(BUY, 100_000 - step, 1) for step in range(40)])
-    assert (book.n_far_levels, book.dropped_levels, book.horizons) == ((0, 0), 24, (100_000 - 15, 0))
-    apply(book, [(BUY, 100_000 - step, 1) for step in range(16, 40)])
-    assert book.n_levels == (40, 0)
-    apply(book, [(BUY, 200_000, 1)])
-    assert (book.n_levels, book.n_far_levels) == ((17, 0), (16, 0))
-    assert book.horizons == (100_000 - 15, 0)
-    assert (book.dropped_levels, book.recentres) == (48, 1)
+    apply(book, [(side, 500_000, 1)])
+    apply(book, [(side, 500_000 - side * step, 1) for step in range(1, 40)])
+    assert (sum(book.n_levels), book.n_far_levels, book.dropped_levels) == (40, (0, 0), 0)
+    apply(book, [(side, 500_000 + side * 100_000, 1)])
+    assert (sum(book.n_levels), sum(book.n_far_levels)) == (17, 16)
+    assert (book.dropped_levels, book.recentres) == (24, 1)
+    assert sum(book.horizons) == 500_000 - side * 15
+    assert [price for price, _ in book.levels(side, 99)][1:] == [500_000 - side * step for step in range(16)]
 
 
 def test_cut_snapshot_tells_its_horizon_and_complete_one_has_none() -> None:
@@ -201,6 +202,22 @@ def test_prices_off_a_grid_that_grew_live_in_the_overflow() -> None:
     assert (book.best_bid, book.top_sum(BUY, 1)) == (995, 2)
 
 
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_sum_of_the_best_passes_a_level_off_the_grid_anywhere_in_a_bitmap_word(side: int) -> None:
+    on_grid = [(50_000 - side * 10 * step, 1 + step) for step in range(70)]
+    book = small(tick=10)
+    apply(book, [(side, *on_grid[0])])
+    apply(book, [(side, *level) for level in on_grid])
+    for step in range(70):
+        between = 50_000 - side * (10 * step + 5)
+        apply(book, [(side, between, 1 << 40)])
+        assert sum(book.n_far_levels) == 1
+        quantities = [quantity for _, quantity in on_grid]
+        quantities.insert(step + 1, 1 << 40)
+        assert [book.top_sum(side, n) for n in range(72)] == [0, *accumulate(quantities)]
+        apply(book, [(side, between, 0)])
+
+
 def assert_equal(book: Book, twin: SlowBook, n: int) -> None:
     assert (book.best_bid, book.best_ask) == (twin.best_bid, twin.best_ask)
     for side in (BUY, SELL):
@@ -264,28 +281,30 @@ class Twins(RuleBasedStateMachine):
         self.message((side, self.price(step, off % self.tick), quantity) for side, step, quantity in levels)
 
     @rule(
-        start=st.integers(100, 20_000),
-        n=st.integers(1, 80),
-        side=st.sampled_from([BUY, SELL]),
-        stride=st.integers(1, 99),
+        start=st.one_of(st.integers(1, 500), st.integers(1_000, 20_000)),
+        stride=st.one_of(st.just(1), st.integers(1, 99)),
+        n=st.integers(1, 100),
     )
-    def fill_far(self, start: int, n: int, side: int, stride: int) -> None:
-        self.message((side, self.price(-side * (start + stride * step)), 1 + step) for step in range(n))
+    def fill(self, start: int, stride: int, n: int) -> None:
+        steps = [start + stride * i for i in range(n)]
+        self.message((side, self.price(-side * step), 1 + step) for step in steps for side in (BUY, SELL))
 
     @rule(share=st.integers(70, 130), levels=DRAWN_LEVELS)
     def jump(self, share: int, levels: Changes) -> None:
+        # What stands in the way of the new market goes; what does not is far from it now.
         self.market = min(max(self.market * share // 100, 1), LARGEST_PRICE)
-        gone = [(side, price, 0) for side in (BUY, SELL) for price, _ in self.twin.levels(side, 12)]
+        gone = [
+            (side, price, 0)
+            for side in (BUY, SELL)
+            for price, _ in self.twin.all_levels(side)
+            if side * price >= side * self.price(0)
+        ]
         new = [(side, self.price(-side * abs(step)), quantity) for side, step, quantity in levels]
         self.message(chain(gone, new))
 
-    @rule(side=st.sampled_from([BUY, SELL]), n=st.integers(1, 100))
+    @rule(side=st.sampled_from([BUY, SELL]), n=st.integers(1, 200))
     def lose_the_best(self, side: int, n: int) -> None:
         self.message((side, price, 0) for price, _ in self.twin.levels(side, n))
-
-    @rule(side=st.sampled_from([BUY, SELL]))
-    def empty_a_side(self, side: int) -> None:
-        self.message((side, price, 0) for price, _ in self.twin.all_levels(side))
 
     @rule(side=st.sampled_from([BUY, SELL]), steps=st.lists(STEPS, max_size=10))
     def cross_and_return(self, side: int, steps: list[int]) -> None:
@@ -299,29 +318,29 @@ class Twins(RuleBasedStateMachine):
             [(BUY, price, quantity), (SELL, price, quantity), (BUY, self.price(0), min(quantity, -1))]
         )
 
-    @rule()
-    def clear(self) -> None:
-        self.book.apply_clear()
-        self.twin.apply_clear()
-
-    @rule(levels=DRAWN_LEVELS, is_complete=st.booleans())
-    def load(self, levels: Changes, is_complete: bool) -> None:
-        prices = {(side, self.price(-side * abs(step))): quantity for side, step, quantity in levels}
-        bids = [(price, quantity) for (side, price), quantity in sorted(prices.items()) if side == BUY]
-        asks = [(price, quantity) for (side, price), quantity in sorted(prices.items()) if side == SELL]
+    @rule(way=st.sampled_from(["clear", "snapshot", "epoch"]), data=st.data())
+    def begin_anew(self, way: str, data: st.DataObject) -> None:
+        if way == "clear":
+            self.book.apply_clear()
+            self.twin.apply_clear()
+            return
+        levels = {(side, price): q for side in (BUY, SELL) for price, q in self.twin.all_levels(side)}
+        is_complete = data.draw(st.booleans())
+        if way == "snapshot":
+            for side, step, quantity in data.draw(DRAWN_LEVELS):
+                levels[side, self.price(step)] = quantity
+        elif self.market < 2**45:
+            # Another price unit and another tick: the levels lie on the new grid or off it.
+            finer, tick = (
+                data.draw(st.sampled_from([1, 2, 10])),
+                data.draw(st.sampled_from([1, 2, 5, 10, 20])),
+            )
+            self.market *= finer
+            self.renew(tick)
+            levels = {(side, price * finer): quantity for (side, price), quantity in levels.items()}
+        bids, asks = ([(price, q) for (of, price), q in levels.items() if of == side] for side in (BUY, SELL))
         for book in (self.book, self.twin):
-            book.apply_snapshot(bids[::-1], asks, is_complete=is_complete)
-
-    @precondition(lambda self: self.market < 2**40)
-    @rule(finer=st.sampled_from([1, 2, 10]), tick=st.sampled_from([1, 2, 5, 10, 20]))
-    def begin_epoch(self, finer: int, tick: int) -> None:
-        # Another price unit and another tick: resting levels arrive in a snapshot, on the new grid or off it.
-        old = self.twin
-        self.market *= finer
-        self.renew(tick)
-        bids, asks = ([(price * finer, q) for price, q in old.all_levels(side)] for side in (BUY, SELL))
-        for book in (self.book, self.twin):
-            book.apply_snapshot(bids, asks, is_complete=True)
+            book.apply_snapshot(bids, asks, is_complete=is_complete)
 
     @rule(
         side=st.sampled_from([BUY, SELL]),
@@ -360,7 +379,7 @@ class Twins(RuleBasedStateMachine):
 
 
 TestTwins = pytest.mark.slow(Twins.TestCase)
-TestTwins.settings = settings(max_examples=80, stateful_step_count=40)
+TestTwins.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 # Name, digits of the price unit, digits of the quantity unit.
