@@ -98,9 +98,9 @@ cdef class Entry:
         self._triggers.disarm(TIMER_EXPIRY)
         return was_armed
 
-    def last(self) -> Candidate | None:
-        """Return the last confirmed candidate, armed or just over; None before the first."""
-        if self.candidate.episode == 0:
+    def armed(self) -> Candidate | None:
+        """Return the candidate that waits for an entry; None if there is none."""
+        if not self.is_armed:
             return None
         seen = self.confirmation
         return Candidate(

@@ -500,8 +500,8 @@ cdef class Market:
         return histograms[kind]
 
     def candidate(self) -> Candidate | None:
-        """Return the last confirmed whale episode, armed or just over; None before the first."""
-        return self.entry.last()
+        """Return the confirmed whale episode that waits for an entry; None if there is none."""
+        return self.entry.armed()
 
     def profiles(self) -> tuple:
         """Return the profiles that hold volume: session, rolling, previous."""

@@ -189,3 +189,14 @@ def test_signals_of_the_first_part_are_a_prefix_of_those_of_the_whole(captures: 
     replayed(ReplayJob(given[:1], "spot", preset="capture", signals=part))
     replayed(ReplayJob(given, "spot", preset="capture", signals=whole))
     assert whole.read_bytes().startswith(part.read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.captures
+def test_every_confirmed_episode_is_entered_or_vetoed_when_it_is_over(captures: Path, tmp_path: Path) -> None:
+    recording = captures / "binance_usdm_20240808" / "usdm_btcusdt_20240808.gz"
+    job = ReplayJob((recording,), "usdm", preset="capture", signals=tmp_path / "s.jsonl")
+    report = run_replay(job, SilentProgress())
+    assert report.funnel.imbalance == 1
+    assert report.funnel.open == 0
+    assert report.vetoes["not_ready"] == 1

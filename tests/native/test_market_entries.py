@@ -376,8 +376,7 @@ def test_best_price_that_moves_while_a_candidate_is_armed_is_told() -> None:
     assert venue.wait(last_ns + WINDOW_NS - 1 - venue.elapsed_ns) == []
     assert venue.wait(1) == [(last_ns + WINDOW_NS, EXPIRED)]
     assert venue.depth({10_000: 0}) == 0
-    # The last one stays readable.
-    assert venue.market.candidate() is not None
+    assert venue.market.candidate() is None
 
 
 def test_second_whale_of_the_episode_prolongs_the_candidate_and_is_counted_once() -> None:
@@ -385,13 +384,12 @@ def test_second_whale_of_the_episode_prolongs_the_candidate_and_is_counted_once(
     venue.wait(500 * MS)
     last_ns = whale(venue, BUY, 3_000)
     updates(venue, 3)
-    assert venue.wait(last_ns + WINDOW_NS - venue.elapsed_ns) == [
-        (last_ns + POST_NS, ENTRY),
-        (last_ns + WINDOW_NS, EXPIRED),
-    ]
+    assert venue.wait(last_ns + POST_NS - venue.elapsed_ns) == [(last_ns + POST_NS, ENTRY)]
     candidate = venue.market.candidate()
     assert candidate is not None
     assert (candidate.episode, candidate.notional) == (1, pytest.approx(3_000.0))
+    assert venue.wait(WINDOW_NS - POST_NS) == [(last_ns + WINDOW_NS, EXPIRED)]
+    assert venue.market.candidate() is None
     assert venue.market.imbalance_confirmed == 1
 
 
@@ -400,6 +398,7 @@ def test_second_whale_of_the_episode_that_is_refused_ends_the_candidate() -> Non
     last_ns = whale(venue)
     updates(venue, 2)
     assert venue.wait(500 * MS) == [(last_ns + POST_NS, EXPIRED)]
+    assert venue.market.candidate() is None
     (event,) = venue.take_events()[2:]
     assert event["reason"] == EntryReason.FEW_UPDATES
     assert venue.depth({10_000: 10}) == 0
@@ -425,6 +424,7 @@ def test_gap_drops_the_candidate() -> None:
     venue, _ = armed()
     venue.lose_depth()
     assert venue.depth() == Trigger.GAP | IMBALANCE | EXPIRED
+    assert venue.market.candidate() is None
     assert venue.wait(3 * SECOND) == []
     # Live again, the old candidate does not come back.
     venue.snapshot(*BID_HEAVY)

@@ -93,8 +93,8 @@ def slow_features(twin: SlowMarket, price_scale: float) -> Features:
 
 
 def slow_candidate(twin: SlowMarket) -> tuple[object, ...] | None:
-    """Episode, side, notional, threshold, updates behind it, last whale and end; None before the first."""
-    if twin.candidate is None:
+    """Episode, side, notional, threshold, updates behind it, last whale and end; None if none waits."""
+    if twin.armed is None or twin.candidate is None:
         return None
     sweep: SWEEP = twin.candidate[0]
     return (
