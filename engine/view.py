@@ -268,7 +268,7 @@ def _told(record: Record, first_ns: int) -> Text:
     if isinstance(record, SignalRecord):
         what = "ENTRY" if record.veto is None else f"no entry: {record.veto}"
         rest = f"  episode {record.episode}  target {_bps(record.target_bps)}  cost {_bps(record.cost_bps)}"
-        return Text(f"{at}{what:<22}{record.side:<5}{rest}", style)
+        return Text(f"{at}{what:<28}{record.side:<5}{rest}", style)
     rho = "" if record.rho is None else f"  rho {record.rho:+.2f}"
     what = record.kind.replace("_", " ")
     if record.notional is None:
