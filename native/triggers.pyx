@@ -43,7 +43,7 @@ cdef class Triggers:
     cdef int pop(self, int64_t now_ns) noexcept nogil:
         # The timer with the earliest due time that has come, disarmed; -1 if none.
         cdef int i
-        if self.next_due > now_ns:
+        if self.next_due > now_ns or self.next_due == INT64_MAX:
             return -1
         for i in range(N_TIMERS):
             if self.due[i] == self.next_due:
@@ -53,7 +53,7 @@ cdef class Triggers:
         return -1
 
     cdef uint32_t check_levels(self, int64_t best_bid, int64_t best_ask) noexcept nogil:
-        # An empty side (bid 0, ask INT64_MAX) reaches nothing.
+        # An empty side (bid 0; ask INT64_MAX, or 0 from Python) reaches nothing.
         cdef uint32_t left = self._armed, hit = 0
         cdef int i = 0
         cdef ArmedLevel* level
@@ -65,7 +65,7 @@ cdef class Triggers:
                 elif level.side == LEVEL_BID_AT_OR_ABOVE:
                     hit |= (<uint32_t>(best_bid >= level.price)) << i
                 elif level.side == LEVEL_ASK_AT_OR_BELOW:
-                    hit |= (<uint32_t>(best_ask <= level.price)) << i
+                    hit |= (<uint32_t>(0 < best_ask <= level.price)) << i
                 else:
                     hit |= (<uint32_t>(level.price <= best_ask < INT64_MAX)) << i
             left >>= 1
@@ -100,25 +100,31 @@ cdef class Triggers:
         side : LevelSide
             Which quote must reach it, from where.
         price : int
-            Price units, positive.
+            Price units, 1 to 2^62 - 1.
+
+        Notes
+        -----
+        A firing of the slot that nobody has taken is forgotten: it was of the level before.
         """
         if not 0 <= slot < N_LEVELS:
             raise ValueError(f"slot must be 0 to {N_LEVELS - 1}, found {slot}")
         if not 0 <= side <= 3:
             raise ValueError(f"side must be a LevelSide, found {side}")
-        if price <= 0:
-            raise ValueError(f"price must be positive, found {price}")
+        if not 1 <= price < 1 << 62:
+            raise ValueError(f"price must be 1 to 2^62 - 1, found {price}")
         cdef int i = slot
         self._levels[i].price = price
         self._levels[i].side = side
         self._armed |= <uint32_t>1 << i
+        self.fired &= ~(<uint32_t>1 << i)
 
     def disarm_level(self, slot: int) -> None:
-        """Disarm a level; it need not be armed."""
+        """Disarm a level and forget its firing; it need not be armed."""
         if not 0 <= slot < N_LEVELS:
             raise ValueError(f"slot must be 0 to {N_LEVELS - 1}, found {slot}")
         cdef int i = slot
         self._armed &= ~(<uint32_t>1 << i)
+        self.fired &= ~(<uint32_t>1 << i)
 
     def check(self, best_bid: int, best_ask: int) -> int:
         """Fire the armed levels that these quotes satisfy; returns the bit mask of their slots."""
