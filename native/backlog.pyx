@@ -19,7 +19,8 @@ cdef class Backlog:
     Notes
     -----
     When full everything kept is forgotten and counted: a snapshot taken later joins what follows, an older one is then
-    found stale and fetched again. Cost: one copy of the levels an update; no allocation after construction.
+    found stale and fetched again. What was dropped from the front makes room only once all is. Cost: one copy of the
+    levels an update; no allocation after construction.
     """
 
     def __cinit__(self, *, capacity_levels: int = 262_144, capacity_updates: int = 32_768):
