@@ -59,3 +59,7 @@ cdef class Crosscheck:
     def apply_book(self, update_id: int, best_bid: int, best_ask: int) -> None:
         """Tell of an applied depth update and compare."""
         self.on_book(update_id, best_bid, best_ask)
+
+    def apply_reset(self) -> None:
+        """Begin anew after a snapshot: nothing is compared before its second update."""
+        self.reset()
