@@ -1,15 +1,16 @@
 """Records of converted event files: what the wire room read, as bytes for repeated replay.
 
 A record is a header, then the fields of the event; levels follow their depth header. All is 8-byte aligned and
-little-endian, so that a mapped file is read in place: the levels of a Message point into it.
+little-endian, so that a mapped file is read in place: the levels of a Message point into it. Nothing is read past the
+end that is given, whatever the bytes are; prices and quantities of levels are judged by the book.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memset
 
 from native.events cimport (
-    MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_NONE, MESSAGE_PARTIAL, MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE,
-    PARSE_OK,
+    BUY, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_NONE, MESSAGE_PARTIAL, MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE,
+    PARSE_FOREIGN, PARSE_OK, SELL,
 )
 
 
@@ -31,23 +32,31 @@ cdef inline int64_t fixed_size(int kind) noexcept nogil:
 
 
 cdef int64_t read_record(const char* at, int64_t left, RecordHeader* header, Message* out) noexcept nogil:
-    # Size of the record at `at`, 0 if it is not whole or not sound.
+    # Size of the record at `at`, 0 if it is not whole or not sound: a kind, status or size that no message has, a place
+    # off the 8-byte grid, a trade that the wire room would not make. `out` may then hold anything.
     cdef DepthHeader depth
     cdef int64_t size
     if left < <int64_t>sizeof(RecordHeader):
         return 0
     memcpy(header, at, sizeof(RecordHeader))
     size = fixed_size(header.kind)
-    if size < 0 or header.size > left or header.size < <int64_t>sizeof(RecordHeader) + size or header.size & 7:
+    if size < 0 or header.size & 7 or <size_t>at & 7:
+        return 0
+    if header.size > left or header.size < <int64_t>sizeof(RecordHeader) + size:
+        return 0
+    if header.status < PARSE_OK or header.status > PARSE_FOREIGN or (
+            header.status != PARSE_OK and header.kind != MESSAGE_NONE):
         return 0
     at += sizeof(RecordHeader)
+    size = header.size - <int64_t>sizeof(RecordHeader) - size
+    if size != 0 and not has_levels(header.kind):
+        return 0
     out.kind = header.kind
     out.status = header.status
     if has_levels(header.kind):
         memcpy(&depth, at, sizeof(DepthHeader))
         if (depth.n_bids < 0 or depth.n_asks < 0 or
-                (<int64_t>depth.n_bids + depth.n_asks) * <int64_t>sizeof(Level)
-                != header.size - <int64_t>sizeof(RecordHeader) - size):
+                (<int64_t>depth.n_bids + depth.n_asks) * <int64_t>sizeof(Level) != size):
             return 0
         out.depth.first_id = depth.first_id
         out.depth.final_id = depth.final_id
@@ -60,6 +69,9 @@ cdef int64_t read_record(const char* at, int64_t left, RecordHeader* header, Mes
         out.depth.asks = out.depth.bids + depth.n_bids
     elif header.kind == MESSAGE_TRADE:
         memcpy(&out.trade, at, sizeof(Trade))
+        if out.trade.price < 0 or out.trade.quantity < 0 or (
+                out.trade.aggressor != BUY and out.trade.aggressor != SELL):
+            return 0
     elif header.kind == MESSAGE_TICKER:
         memcpy(&out.ticker, at, sizeof(BookTicker))
     elif header.kind == MESSAGE_KLINE:
