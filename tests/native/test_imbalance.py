@@ -282,7 +282,7 @@ def test_band_when_the_book_is_cut_inside_it_then_that_is_counted() -> None:
     imbalance.apply_settle(0)
     assert imbalance.beyond_horizon == 0
     for place in range(40):
-        imbalance.apply_level(BUY, 93_000 - place, 1, 1)
+        imbalance.apply_level(BUY, 93_000 + place, 1 + place, 1)
     imbalance.apply_settle(1)
     assert book.dropped_levels > 0
     assert imbalance.beyond_horizon == 1
