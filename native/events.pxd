@@ -109,7 +109,7 @@ cdef struct Trade:
     int64_t last_id
     int32_t aggressor         # Side
     uint8_t is_aggregate
-    uint8_t teaches           # 0: a print with `X` other than MARKET; stays out of flow, profile, bars
+    uint8_t teaches           # 0: a print of nothing, or with `X` other than MARKET; not for flow, profile, bars
     uint8_t floored
 
 

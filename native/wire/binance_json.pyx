@@ -359,6 +359,9 @@ cdef class BinanceJson:
             self._status = name_of(self._spans, c'X', self._end, &print_kind, &length)
             if self._status == PARSE_OK:
                 trade.teaches = is_name(print_kind, length, b"MARKET", 6)
+        # USD-M has sent prints of nothing at 0, and an aggregate says no `X`: there is nothing to learn from them.
+        if trade.price == 0 or trade.quantity == 0:
+            trade.teaches = 0
         trade.floored = self._floored > 0
         if self._status == PARSE_OK:
             self.message.kind = MESSAGE_TRADE

@@ -131,9 +131,10 @@ class SlowReader:
         print_kind = event.get("X", "MARKET")
         if not isinstance(print_kind, str):
             raise RefusalError(ParseStatus.PARSE_SYNTAX)
+        price = self._price(needed(event, "p"))
         return {
             "trade_id": number,
-            "price": self._price(needed(event, "p")),
+            "price": price,
             "quantity": quantity,
             "venue_ns": nanoseconds(event, "T"),
             "event_ns": nanoseconds(event, "E") if "E" in event else 0,
@@ -142,7 +143,7 @@ class SlowReader:
             # The buyer is the maker: the seller crossed the spread.
             "aggressor": -1 if boolean(event, "m") else 1,
             "is_aggregate": int(is_aggregate),
-            "teaches": int(print_kind == "MARKET"),
+            "teaches": int(print_kind == "MARKET" and price > 0 and quantity > 0),
             "floored": floored,
         }
 

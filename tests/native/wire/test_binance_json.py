@@ -223,6 +223,14 @@ def test_print_of_another_kind_than_market_teaches_nothing() -> None:
     assert USDM.reader().read(FUND_TRADE.replace(b"MARKET", b"X"))[2]["teaches"] == 0
 
 
+def test_print_of_nothing_or_at_nothing_teaches_nothing() -> None:
+    for old, new in ((b'"p":"61837.63000000"', b'"p":"0"'), (b'"q":"0.52000000"', b'"q":"0.00000000"')):
+        frame = SPOT_AGGREGATE.replace(old, new)
+        assert frame != SPOT_AGGREGATE
+        assert SPOT.reader().read(frame)[2]["teaches"] == 0
+        assert SPOT.reader().read(frame) == SPOT.twin().read(frame)
+
+
 # Numbers
 
 
