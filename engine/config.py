@@ -1,4 +1,4 @@
-"""One typed tree of settings: a preset, a TOML file and the environment, each overriding the one before.
+"""Read the tree of settings: a preset, a TOML file and the environment, each overriding the one before.
 
 The environment names a setting ``REMORA_<SECTION>__<KEY>`` (``REMORA_ENTRY__RHO_ENTER=0.65``). Every number
 that steers a decision stands here with its default and meaning. Nothing reads this tree while deciding:
@@ -6,16 +6,17 @@ that steers a decision stands here with its default and meaning. Nothing reads t
 """
 
 import difflib
-import math
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import get_type_hints
 
 import msgspec
 
 from engine.errors import ConfigError, InputError
+from engine.settings import Config, Rule
 from engine.signals import MarketKind
 
 Value = bool | int | float | str
@@ -25,127 +26,6 @@ ENVIRONMENT_PREFIX = "REMORA_"
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MIN = 60 * NS_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a setting means and which values it may have."""
-
-    meaning: str
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """When the book agrees with a whale."""
-
-    band_min_bps: Annotated[float, Rule("least half-width of the entry band around mid", 0.01, 1000)] = 2.0
-    band_spread_multiple: Annotated[float, Rule("half-width in 5-minute median spreads", 0, 100)] = 1.5
-    band_min_ticks: Annotated[int, Rule("least half-width in ticks", 0, 100_000)] = 5
-    rho_enter: Annotated[float, Rule("imbalance after the whale that confirms it", 0.01, 0.99)] = 0.60
-    rho_floor: Annotated[float, Rule("no update after the whale may show less", 0, 0.99)] = 0.45
-    rho_pre_min: Annotated[float, Rule("least imbalance before the whale", -1, 1)] = -0.20
-    pulled_share_max: Annotated[
-        float, Rule("of the added support, less than this was pulled again", 0, 1)
-    ] = 0.5
-    rho_pre_ms: Annotated[int, Rule("window before the first fill", 1, 60_000)] = 500
-    rho_post_ms: Annotated[int, Rule("window after the last fill", 1, 60_000)] = 400
-    min_updates: Annotated[int, Rule("least depth updates in the window after", 1, 512)] = 3
-    imbalance_hold_ms: Annotated[int, Rule("an imbalance is a signal once it held this long", 0, 60_000)] = (
-        500
-    )
-    pulled_window_ms: Annotated[int, Rule("window of added and pulled support", 1, 60_000)] = 2000
-    episode_window_ms: Annotated[int, Rule("entry this soon after an episode's last whale", 1, 60_000)] = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Whale:
-    """Which sweeps are whales: the threshold is the largest of floor, depth share and quantile."""
-
-    floor_btc_quote: Annotated[float, Rule("floor of BTC against dollars", 0, 1e12)] = 100_000.0
-    floor_eth_quote: Annotated[float, Rule("floor of ETH against dollars", 0, 1e12)] = 50_000.0
-    floor_quote: Annotated[float, Rule("floor of all others, raised to 20 median sweeps", 0, 1e12)] = 10_000.0
-    depth_share: Annotated[float, Rule("share of the 5-minute median one-side band depth", 0, 100)] = 0.5
-    quantile: Annotated[float, Rule("quantile of sweep notional", 0.5, 0.99999)] = 0.995
-    window_min: Annotated[float, Rule("minutes of sweeps behind the quantile", 0.1, 1440)] = 60.0
-    min_sweeps: Annotated[int, Rule("sweeps before there is a threshold", 1, 1_000_000)] = 500
-    sweep_timeout_ms: Annotated[int, Rule("a sweep without a further trade is closed", 1, 1000)] = 10
-    episode_gap_ms: Annotated[int, Rule("same-side whales this close are one episode", 1, 60_000)] = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Volume at price, and which prices are aligned with it."""
-
-    rolling_min: Annotated[float, Rule("minutes of the rolling profile", 0.1, 1440)] = 240.0
-    rolling_ready_share: Annotated[float, Rule("share of them before it is ready", 0, 1)] = 0.25
-    session: Annotated[bool, Rule("keep profiles of this UTC day and of the one before")] = True
-    session_ready_min: Annotated[float, Rule("minutes before the session profile is ready", 0, 1440)] = 60.0
-    value_area: Annotated[float, Rule("share of the volume inside the value area", 0.05, 1)] = 0.70
-    two_row: Annotated[bool, Rule("grow the value area by two rows at a time")] = False
-    row_bps: Annotated[float, Rule("least height of a row", 0.01, 100)] = 1.0
-    node_share: Annotated[float, Rule("volume of a high-volume node in volumes of the POC", 0.01, 1)] = 0.70
-    edge_bps: Annotated[float, Rule("this close to an edge of the value area is at the edge", 0, 1000)] = 3.0
-    edge_share: Annotated[float, Rule("the same in widths of the area; the larger rules", 0, 1)] = 0.05
-    breakout_min_bps: Annotated[float, Rule("a breakout is at least this far out", 0, 1000)] = 1.0
-    breakout_max_bps: Annotated[float, Rule("a breakout is at most this far out", 0, 1000)] = 15.0
-    inside_min: Annotated[float, Rule("a breakout was inside within these minutes", 0, 1440)] = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Volatility:
-    """The volatility of one minute."""
-
-    span: Annotated[int, Rule("span of the exponential mean over 1-minute mid returns", 1, 10_000)] = 20
-    ready_after: Annotated[int, Rule("returns before it is ready", 1, 10_000)] = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a round trip costs, and whether cost may forbid it; fees of accounts without discounts."""
-
-    gate: Annotated[str, Rule("veto a target below twice the cost", choices=("on", "off"))] = "on"
-    spot_taker_bps: Annotated[float, Rule("taker fee on spot", -10, 100)] = 10.0
-    spot_maker_bps: Annotated[float, Rule("maker fee on spot", -10, 100)] = 10.0
-    usdm_taker_bps: Annotated[float, Rule("taker fee on USD-M", -10, 100)] = 5.0
-    usdm_maker_bps: Annotated[float, Rule("maker fee on USD-M", -10, 100)] = 2.0
-    coinm_taker_bps: Annotated[float, Rule("taker fee on COIN-M", -10, 100)] = 5.0
-    coinm_maker_bps: Annotated[float, Rule("maker fee on COIN-M", -10, 100)] = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeScalper:
-    """The volume scalper's own numbers."""
-
-    min_confidence: Annotated[float, Rule("least confidence of an entry", 0.5, 1)] = 0.60
-    cooldown_s: Annotated[float, Rule("seconds between entries on one instrument", 0, 86_400)] = 30.0
-    entry_notional_quote: Annotated[float, Rule("size of an entry", 0.01, 1e9)] = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """The book of one instrument."""
-
-    stale_ms: Annotated[int, Rule("a book without an update for this long is stale", 1, 3_600_000)] = 1000
-    overflow_levels: Annotated[int, Rule("far levels kept a side", 16, 1_048_576)] = 32_768
-    buffer_levels: Annotated[int, Rule("levels kept while a snapshot is awaited", 16, 8_388_608)] = 262_144
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole tree, and the name of the preset it started from, which every output carries."""
-
-    preset: str = "live"
-    entry: Entry = Entry()
-    whale: Whale = Whale()
-    profile: Profile = Profile()
-    volatility: Volatility = Volatility()
-    cost: Cost = Cost()
-    volume_scalper: VolumeScalper = VolumeScalper()
-    market: Market = Market()
-
 
 PRESETS: dict[str, dict[Key, Value]] = {
     "live": {},
@@ -168,6 +48,8 @@ class Setting:
     def expected(self) -> str:
         if self.rule.choices:
             return "one of " + ", ".join(f'"{name}"' for name in self.rule.choices)
+        if self.type is str:
+            return "a text" if self.rule.pattern == ".*" else f"a text of the form {self.rule.pattern}"
         if self.type is bool:
             return "true or false"
         kind = "an integer" if self.type is int else "a number"
@@ -178,7 +60,11 @@ class Setting:
         if self.type is bool or isinstance(found, bool):
             return found if self.type is bool and isinstance(found, bool) else None
         if self.type is str:
-            return found if isinstance(found, str) and found in self.rule.choices else None
+            if not isinstance(found, str):
+                return None
+            if self.rule.choices:
+                return found if found in self.rule.choices else None
+            return found if re.fullmatch(self.rule.pattern, found) else None
         if not isinstance(found, int if self.type is int else (int, float)):
             return None
         if not self.rule.low <= found <= self.rule.high:

@@ -17,6 +17,7 @@ from engine.signals import MarketKind
 # Powers of ten beyond this are no price of anything; it also bounds the work on text such as 1E+999999.
 MAX_EXPONENT = 24
 INT64_MAX = 2**63 - 1
+MONEY_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,14 @@ class Instrument:
     def quantity_text(self, units: int) -> str:
         """Return a quantity in units as exact decimal text."""
         return decimal_text(units, self.quantity_digits)
+
+    def quote_money(self, price: int, quantity: int) -> int:
+        """Return price times quantity in 10^-8 quote, towards zero where it is finer."""
+        shift = MONEY_DIGITS - self.price_digits - self.quantity_digits
+        product, factor = price * quantity, int(10 ** abs(shift))
+        if shift >= 0:
+            return product * factor
+        return product // factor if product >= 0 else -(-product // factor)
 
     def round_price_down(self, units: int) -> int:
         """Return the highest price on the tick grid that is not above `units`."""

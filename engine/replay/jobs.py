@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from engine.config import Config, load_config
+from engine.config import load_config
 from engine.errors import InputError
 from engine.records import Record
 from engine.replay.converted import (
@@ -36,6 +36,7 @@ from engine.replay.session import Session
 from engine.replay.sources import Source, open_source, source_lines
 from engine.replay.store import Tally
 from engine.replay.units import is_snapshot
+from engine.settings import Config
 from native.eventfile import record_sizes
 from native.histogram import Histogram
 from native.market import Market

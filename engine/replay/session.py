@@ -5,13 +5,14 @@ from dataclasses import asdict
 from typing import Final
 
 from engine.clock import VirtualClock
-from engine.config import Config, market_settings, scalper_settings
+from engine.config import market_settings, scalper_settings
 from engine.instruments import Instrument
 from engine.orchestrator import Orchestrator, Outcome
 from engine.records import Record, encode_line, flow_records, signal_record
 from engine.replay.outputs import OutputFile
 from engine.replay.store import Line
 from engine.replay.units import is_snapshot
+from engine.settings import Config
 from engine.signals import EntryReason, FlowKind, MarketKind, Veto
 from native.market import Market
 from native.playback import run_events

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Config, MarketSettings, describe, load_config, market_settings, scalper_settings
+from engine.config import MarketSettings, describe, load_config, market_settings, scalper_settings
 from engine.errors import ConfigError, InputError
+from engine.settings import Config
 from engine.signals import MarketKind
 
 # The numbers of the trading definitions, written down a second time on purpose.
@@ -69,6 +70,36 @@ entry_notional_quote = 1000
 stale_ms = 1000
 overflow_levels = 32768
 buffer_levels = 262144
+[engine]
+instance = "a"
+run_dir = ""
+state_dir = ""
+facts_mib = 16
+market_mib = 32
+[risk]
+max_position_quote = 5000
+max_gross_quote = 10000
+max_order_quote = 2000
+max_orders_per_s = 10
+price_band_bps = 30
+signal_age_ms = 250
+hard_stop_multiple = 3
+hard_stop_min_bps = 60
+[execution]
+rest_ms = 2000
+answer_ms = 1000
+exit_band_bps = 30
+flatten_s = 10
+[simulator]
+market = "usdm"
+seed = 7
+whales_per_minute = 12
+paper_quote = 10000
+maker_bps = 0
+taker_bps = 1.7
+feed_us = 1500
+order_us = 1500
+response_us = 1500
 """
 
 

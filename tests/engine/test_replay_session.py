@@ -9,12 +9,12 @@ import numpy
 import numpy.typing
 import pytest
 
-from engine.config import Config
 from engine.replay import session as room
 from engine.replay.outputs import OutputFile
 from engine.replay.session import Session
 from engine.replay.sources import open_source
 from engine.replay.store import Line
+from engine.settings import Config
 from engine.signals import FlowKind, Trigger
 from native.events import FLOW_EVENT
 from tests.engine.recordings import spot_session, text, write

@@ -1,0 +1,1 @@
+"""Execution: every order's state, and the only room that hands orders to a venue."""

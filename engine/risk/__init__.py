@@ -1,0 +1,1 @@
+"""Risk: the desk that judges every order, positions, and the plans that enter and leave them."""

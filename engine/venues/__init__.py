@@ -1,0 +1,1 @@
+"""Venues: what an executor may ask of one, and the shapes of their messages."""
