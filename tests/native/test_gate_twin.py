@@ -18,18 +18,6 @@ SECOND_NS = 1_000_000_000
 UNIT = 10**8  # one quote
 ORDER = ("index", "epoch", "side", "kind", "price", "quantity", "is_reducing", "now_ns")
 ORDER += ("best_bid", "best_ask", "is_valid")
-    "index",
-    "epoch",
-    "side",
-    "kind",
-    "price",
-    "quantity",
-    "is_reducing",
-    "now_ns",
-    "best_bid",
-    "best_ask",
-    "is_valid",
-]
 
 
 def ask_both(fast: Gate, slow: SlowGate, *order: int) -> None:
@@ -122,6 +110,75 @@ ORDERS = st.tuples(
     st.sampled_from([1, 2, 3, 10]),
     st.sampled_from([""] * 20 + ["price", "quantity", "epoch", "book", "side"]),
 )
+
+
+@given(
+    side=st.sampled_from([BUY, SELL]),
+    kind=st.sampled_from([LIMIT, MARKET]),
+    digits=st.sampled_from([3, 8]),
+    position=st.integers(-30_000, 30_000),
+    leaves=st.tuples(st.integers(0, 9_000), st.integers(0, 9_000)),
+    other=st.integers(-30_000, 30_000),
+    which=st.sampled_from(["order", "position", "gross"]),
+    beyond=st.integers(-2, 2),
+    ask=st.integers(9_991, 10_010),
+)
+@settings(max_examples=300)
+@pytest.mark.slow
+def test_review_when_an_order_ends_next_to_a_limit_then_it_is_refused_just_beyond_it(
+    *,
+    side: int,
+    kind: int,
+    digits: int,
+    position: int,
+    leaves: tuple[int, int],
+    other: int,
+    which: str,
+    beyond: int,
+    ask: int,
+) -> None:
+    price, quantity, mark = 9_990 if kind == LIMIT else 0, 5_000, max(ask, 9_990)
+    slow = SlowGate(1, LARGEST)
+    units = {"epoch": 1, "tick": 1, "step": 1, "price_digits": 2, "quantity_digits": digits}
+    for index, held in enumerate((position, other)):
+        one = SlowInstrument(
+            **units,
+            min_notional_money=0,
+            max_order_money=LARGEST,
+            max_position_money=LARGEST,
+            price_band_bps=Fraction(100),
+            is_futures=True,
+            position=held,
+            mark=9_995 + index,
+        )
+        slow.instruments[index] = one
+    one = slow.instruments[0]
+    one.entering = {BUY: leaves[0], SELL: leaves[1]}
+    bought, sold = (quantity, 0) if side == BUY else (0, quantity)
+    worst = one.exposure(mark, bought, sold)
+    if which == "order":
+        own = price or (ask if side == BUY else 9_980)
+        one.max_order_money = max(0, int(one.money(own, quantity)) + beyond)
+    elif which == "position":
+        one.max_position_money = max(0, worst + beyond)
+    else:
+        slow.max_gross_money = max(0, slow.instruments[1].exposure(9_996) + worst + beyond)
+    fast = Gate(instruments=2, max_orders_per_s=1, max_gross_money=slow.max_gross_money)
+    for index, one in slow.instruments.items():
+        fast.set_instrument(
+            index,
+            **units,
+            min_notional_money=0,
+            max_order_money=one.max_order_money,
+            max_position_money=one.max_position_money,
+            price_band_bps=100.0,
+            is_futures=True,
+        )
+        fast.set_position(index, one.position)
+        fast.mark(index, one.mark)
+        for way in (BUY, SELL):
+            fast.reserve(index, way, one.entering[way], False)
+    ask_both(fast, slow, 0, 1, side, kind, price, quantity, False, 0, 9_980, ask, True)
 
 
 class RandomGate(RuleBasedStateMachine):
