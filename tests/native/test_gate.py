@@ -212,6 +212,14 @@ def test_worst_side_when_the_order_would_pass_the_limit_then_leaves_count_like_p
     assert (one.worst_long(0), one.worst_short(0)) == (18_000, 9_000), "what reduces is not exposure"
 
 
+def test_worst_side_when_the_limit_price_is_above_the_ask_then_it_is_valued_there() -> None:
+    one = gate()
+    one.set_position(0, 20_000)
+    # 24,930 units: 2,500.479 quote at 100.30, 2,495.493 at the ask of 100.10.
+    assert ask(one, BUY, LIMIT, 10_030, 4_930) == GateReason.GATE_POSITION_NOTIONAL
+    assert ask(one, BUY, LIMIT, 10_010, 4_930) == GateReason.GATE_FINE
+
+
 def test_gross_when_another_instrument_holds_much_then_this_one_may_do_less() -> None:
     one = gate()
     one.set_position(1, -35_000)
