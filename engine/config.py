@@ -26,6 +26,7 @@ ENVIRONMENT_PREFIX = "REMORA_"
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MIN = 60 * NS_PER_S
+MONEY_PER_QUOTE = 10**8
 
 PRESETS: dict[str, dict[Key, Value]] = {
     "live": {},
@@ -370,4 +371,53 @@ def scalper_settings(config: Config, kind: MarketKind) -> ScalperSettings:
         breakout_min_bps=profile.breakout_min_bps,
         breakout_max_bps=profile.breakout_max_bps,
         inside_ns=round(profile.inside_min * NS_PER_MIN),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What the account pays on one kind of market."""
+
+    taker_bps: float
+    maker_bps: float
+
+
+def configured_fees(config: Config, kind: MarketKind) -> Fees:
+    """Return the configured fees of a kind of market, for an account that has not told its own."""
+    scalper = scalper_settings(config, kind)
+    return Fees(taker_bps=scalper.taker_bps, maker_bps=scalper.maker_bps)
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSettings:
+    """The numbers of the risk desk; money in 10^-8 quote."""
+
+    max_position_money: int
+    max_gross_money: int
+    max_order_money: int
+    max_orders_per_s: int
+    price_band_bps: float
+    signal_age_ns: int
+    hard_stop_multiple: float
+    hard_stop_min_bps: float
+    rest_ns: int
+    exit_band_bps: float
+    taker_bps: float
+
+
+def desk_settings(config: Config, kind: MarketKind, fees: Fees | None = None) -> DeskSettings:
+    """Resolve the settings of the desk; without the account's own fees the configured ones count."""
+    risk, execution = config.risk, config.execution
+    return DeskSettings(
+        max_position_money=round(risk.max_position_quote * MONEY_PER_QUOTE),
+        max_gross_money=round(risk.max_gross_quote * MONEY_PER_QUOTE),
+        max_order_money=round(risk.max_order_quote * MONEY_PER_QUOTE),
+        max_orders_per_s=risk.max_orders_per_s,
+        price_band_bps=risk.price_band_bps,
+        signal_age_ns=risk.signal_age_ms * NS_PER_MS,
+        hard_stop_multiple=risk.hard_stop_multiple,
+        hard_stop_min_bps=risk.hard_stop_min_bps,
+        rest_ns=execution.rest_ms * NS_PER_MS,
+        exit_band_bps=execution.exit_band_bps,
+        taker_bps=(fees or configured_fees(config, kind)).taker_bps,
     )

@@ -26,25 +26,45 @@ NATIVE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("whale", "imbalance", "areas", "walk"), 3),
     "entry": 4,
     "market": 5,
-    "playback": 6,
+    **dict.fromkeys(("playback", "warmup"), 6),
 }
 ENGINE_FLOORS: dict[str, int] = {
     "errors": 0,
     **dict.fromkeys(("clock", "signals", "settings"), 1),
     **dict.fromkeys(("instruments", "config", "strategy", "orders", "commands", "control"), 2),
     **dict.fromkeys(("records", "facts", "inputs", "rundir", "commandsocket"), 3),
+    "tally": 4,
     **dict.fromkeys(("venues.venue", "venues.binance_orders"), 3),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
-    **dict.fromkeys(("sim.history", "sim.account", "sim.requests", "sim.exchange", "sim.paper"), 4),
-    **dict.fromkeys(("risk.positions", "risk.plan", "risk.entries", "risk.exits", "risk.desk"), 4),
+    **dict.fromkeys(
+        ("sim.history", "sim.account", "sim.requests", "sim.exchange", "sim.paper", "sim.embedded"), 4
+    ),
+    **dict.fromkeys(
+        (
+            "risk.positions",
+            "risk.plan",
+            "risk.intents",
+            "risk.entries",
+            "risk.exits",
+            "risk.course",
+            "risk.desk",
+        ),
+        4,
+    ),
     **dict.fromkeys(("execution.ids", "execution.blotter", "execution.lastlook", "execution.executor"), 5),
     "orchestrator": 6,
-    **dict.fromkeys(("corridor", "restart"), 7),
-    **dict.fromkeys(("replay.store", "replay.outputs", "replay.units", "replay.converted"), 8),
-    **dict.fromkeys(("replay.sources", "replay.session", "replay.report", "replay.jobs"), 8),
-    **dict.fromkeys(("view", "runview", "runreport"), 8),
-    "app": 9,
-    "cli": 10,
+    "observers.recorder": 6,
+    **dict.fromkeys(("restart", "trading"), 7),
+    "corridor": 8,
+    **dict.fromkeys(("replay.store", "replay.outputs", "replay.units", "replay.converted"), 9),
+    **dict.fromkeys(("replay.sources", "replay.session", "replay.report", "replay.jobs"), 9),
+    **dict.fromkeys(("view", "runstate", "runreport"), 9),
+    **dict.fromkeys(("app", "runview"), 10),
+    "picture": 11,
+    "shell": 12,
+    "ending": 12,
+    "operate": 13,
+    "cli": 14,
 }
 FLOORS = {"native": NATIVE_FLOORS, "engine": ENGINE_FLOORS}
 
@@ -75,7 +95,10 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.view": frozenset({"rich"}),
     "engine.runview": frozenset({"rich"}),
     "engine.runreport": frozenset({"msgspec"}),
-    "engine.app": frozenset({"msgspec", "uvloop"}),
+    "engine.app": frozenset({"msgspec"}),
+    "engine.runstate": frozenset({"msgspec"}),
+    "engine.shell": frozenset({"msgspec", "uvloop"}),
+    **dict.fromkeys(("engine.ending", "engine.operate"), frozenset({"msgspec", "typer"})),
     "engine.cli": frozenset({"rich", "typer"}),
 }
 OUTSIDE_WORLD = frozenset(

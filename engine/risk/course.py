@@ -1,0 +1,143 @@
+"""What a plan does next: from its stage, its orders, the position and the market, and nothing else.
+
+The course is found anew at every step from how things stand, never from what was meant before; a report that
+comes late, twice or in another order leads to the same place.
+"""
+
+from engine.config import DeskSettings
+from engine.orders import Change, OrderEvent, OrderState, Purpose, Wish
+from engine.risk.entries import entry_wishes
+from engine.risk.exits import (
+    NAKED_NS,
+    RETRY_NS,
+    arm_levels,
+    closable,
+    disarm_levels,
+    due_exit,
+    exit_wishes,
+    is_covered,
+    is_imbalance_against,
+    is_too_small,
+    is_unprotected,
+    note_peak,
+    protect_wishes,
+)
+from engine.risk.plan import NEVER, DeskView, Plan, PlanStage, is_done
+from engine.risk.positions import Position
+
+
+def learn_change(plan: Plan, change: Change) -> None:
+    """Let a plan learn what happened to one order of its own."""
+    order, now_ns = change.order, change.at_ns
+    purpose = order.intent.purpose
+    if purpose is Purpose.ENTRY:
+        if change.fill is not None:
+            plan.entered += change.fill.quantity
+        if change.event is OrderEvent.ABSENT:
+            # Nobody knows why it never arrived: not the moment to insist.
+            plan.is_given_up = True
+    elif purpose is Purpose.HARD_STOP:
+        plan.hard_stops = [stop for stop in plan.hard_stops if not is_done(stop)]
+        if change.fill is not None:
+            # What the stop has begun it may finish, before anything else is sent.
+            plan.begin_exit(Purpose.HARD_STOP, now_ns)
+            plan.retry_ns = max(plan.retry_ns, now_ns + RETRY_NS)
+        elif order.state in (OrderState.REJECTED, OrderState.EXPIRED) and not plan.is_over:
+            # The venue takes no stop there: most often because the price is past it.
+            plan.begin_exit(Purpose.STOP, now_ns)
+
+
+def learn_fill(plan: Plan, position: Position, market: DeskView, now_ns: int) -> None:
+    """Set what follows from a new position; a plan that was over comes back to close it."""
+    held = position.quantity * plan.side
+    if not held:
+        return
+    if held < 0 or plan.is_over or plan.stage is PlanStage.EXITING:
+        plan.begin_exit(Purpose.FLATTEN, now_ns)
+        return
+    if not plan.deadline_ns:
+        plan.deadline_ns = now_ns + plan.time_stop_ns
+    arm_levels(plan, position, market)
+
+
+def lead(
+    plan: Plan,
+    position: Position,
+    market: DeskView,
+    settings: DeskSettings,
+    *,
+    now_ns: int,
+    fired: int,
+    has_opposite_whale: bool,
+    is_book_stale: bool,
+) -> list[Wish]:
+    """Take a plan that is not over as far as it can go now; asks for nothing twice.
+
+    Parameters
+    ----------
+    now_ns
+        Corridor time.
+    fired
+        Slots of levels that fired since the last decision, as a bit mask.
+    has_opposite_whale
+        A whale of the other side opened just now.
+    is_book_stale
+        Nothing was heard of the book for too long.
+    """
+    wishes: list[Wish] = []
+    if plan.stage is not PlanStage.EXITING:
+        if position.quantity:
+            note_peak(plan, position, market)
+            plan.naked_ns = (plan.naked_ns or now_ns) if is_unprotected(plan, position) else 0
+            reason = due_exit(plan, market, fired, now_ns, has_opposite_whale=has_opposite_whale)
+            if reason is not None:
+                plan.begin_exit(reason, now_ns)
+        elif has_opposite_whale or is_imbalance_against(plan, market):
+            plan.is_given_up = True
+        wishes += entry_wishes(plan, position, market, settings, now_ns, is_book_stale=is_book_stale)
+    if plan.stage is PlanStage.HOLDING:
+        if not closable(position, plan.instrument, market):
+            plan.stage = PlanStage.EXITING
+        elif is_too_small(position, plan.instrument):
+            plan.begin_exit(Purpose.SCRATCH, now_ns)
+    if plan.stage is PlanStage.EXITING:
+        disarm_levels(market)
+        plan.naked_ns = 0
+        wishes += exit_wishes(plan, position, market, settings, now_ns, is_book_stale=is_book_stale)
+        _finish(plan, position, market)
+    elif position.quantity:
+        wishes += protect_wishes(plan, position, market, settings, now_ns)
+    plan.due_ns = _due_ns(plan, position, now_ns)
+    return wishes
+
+
+def _finish(plan: Plan, position: Position, market: DeskView) -> None:
+    """End the plan if nothing of it is held that could be sold, and nothing works."""
+    if not plan.is_entry_done or plan.has_exit_working or plan.hard_stops:
+        return
+    if closable(position, plan.instrument, market):
+        return
+    position.drop_residue()
+    plan.stage = PlanStage.OVER
+    plan.pnl = position.closed_money - plan.closed_before
+
+
+def _due_ns(plan: Plan, position: Position, now_ns: int) -> int:
+    """Return the next moment at which the plan needs a look, always after now."""
+    stage = plan.stage
+    if stage is PlanStage.OVER:
+        return NEVER
+    due_ns = plan.rest_until_ns if stage is PlanStage.ENTERING else NEVER
+    is_exiting = stage is PlanStage.EXITING
+    is_unfinished = is_exiting or stage is PlanStage.WITHDRAWING
+    if position.quantity and not is_exiting:
+        due_ns = min(due_ns, plan.deadline_ns)
+        if plan.naked_ns:
+            due_ns = min(due_ns, plan.naked_ns + NAKED_NS)
+        quantity = plan.instrument.round_quantity_down(abs(position.quantity))
+        is_unfinished = is_unfinished or not is_covered(plan, quantity)
+    if is_unfinished:
+        if plan.retry_ns <= now_ns:
+            plan.retry_ns = now_ns + RETRY_NS
+        due_ns = min(due_ns, plan.retry_ns)
+    return due_ns if due_ns > now_ns else now_ns + RETRY_NS
