@@ -82,7 +82,8 @@ cdef extern from *:
         int64_t is_adrift;        // the next record may have any sequence: it tells what was lost
         int64_t n_overruns;
         int64_t n_lost;
-        int64_t n_failures;       // overruns in a row without a record between them
+        int64_t n_failures;       // overruns in a row, nothing copied between them
+        int64_t lost_from;        // the cursor before the first of them
         uint64_t* scratch;        // holds the bytes from scratch_start to scratch_end, proven untouched
         int64_t scratch_start;
         int64_t scratch_end;
@@ -161,32 +162,45 @@ cdef extern from *:
         return worst;
     }
 
-    // After an overrun: go on at the oldest mark that is still whole. Overrun again at once, leave room before the
-    // writer, more each time, until only the newest is left.
-    static inline void remora_ring_resume(remora_ring_reader* ring) {
-        if (ring->n_failures++ == 0) ring->n_overruns++;
+    // Go on at the oldest mark that is still whole and has so much room before the writer; at the newest if none.
+    static inline void remora_ring_resume(remora_ring_reader* ring, int64_t room) {
         const int64_t committed = remora_ring_see(&ring->header->committed);
-        const int64_t reserved = remora_ring_see(&ring->header->reserved);
-        const int64_t room = ring->n_failures == 1 ? 0 : ring->n_failures > 4 ? ring->capacity
-                                                       : ring->capacity >> (5 - ring->n_failures);
+        const int64_t oldest = remora_ring_see(&ring->header->reserved) - ring->capacity + room;
         int64_t best = committed;
         for (int i = 0; i < REMORA_RING_MARKS; i++) {
             const int64_t mark = remora_ring_see(&ring->header->marks[i]);
-            if (mark > ring->cursor && mark >= reserved - ring->capacity + room && mark < best) best = mark;
+            if (mark > ring->lost_from && mark >= oldest && mark < best) best = mark;
         }
         ring->cursor = ring->scratch_start = ring->scratch_end = best;
         ring->is_adrift = 1;
     }
 
+    // Overrun again before a record could be copied: leave more room each time, until only the newest is left.
+    static inline void remora_ring_overrun(remora_ring_reader* ring) {
+        const int64_t n = ring->n_failures++;
+        if (n == 0) {
+            ring->n_overruns++;
+            ring->lost_from = ring->cursor;
+        }
+        remora_ring_resume(ring, n == 0 ? 0 : n > 3 ? ring->capacity : ring->capacity >> (4 - n));
+    }
+
     // Copy at least `need` bytes at the cursor, if there are any: 1 copied, 0 nothing there, -1 no ring can be so.
     static inline int remora_ring_fill(remora_ring_reader* ring, int64_t need) {
-        for (;;) {
+        for (int is_rewound = 0;;) {
             const int64_t cursor = ring->cursor;
             const int64_t committed = remora_ring_see(&ring->header->committed);
             const int64_t available = committed - cursor;
-            if (available == 0) return 0;
+            if (available == 0) {
+                if (ring->n_failures == 0 || is_rewound) return 0;
+                // The writer rests, or was killed: what was skipped to get away from it can be read after all.
+                is_rewound = 1;
+                ring->n_failures = 1;
+                remora_ring_resume(ring, 0);
+                continue;
+            }
             if (available > ring->capacity) {
-                remora_ring_resume(ring);
+                remora_ring_overrun(ring);
                 need = 8;
                 continue;
             }
@@ -201,7 +215,7 @@ cdef extern from *:
             // If one of these words is newer than wanted, `reserved` below is new enough to tell.
             atomic_thread_fence(memory_order_acquire);
             if (atomic_load_explicit(&ring->header->reserved, memory_order_relaxed) - cursor > ring->capacity) {
-                remora_ring_resume(ring);
+                remora_ring_overrun(ring);
                 need = 8;
                 continue;
             }
@@ -271,6 +285,7 @@ cdef extern from *:
     enum:
         RING_HEADER "REMORA_RING_HEADER"
         RING_SLOTS "REMORA_RING_SLOTS"
+        RING_MARKS "REMORA_RING_MARKS"
         RING_RECORD "REMORA_RING_RECORD"
         RING_CHUNK "REMORA_RING_CHUNK"
 
@@ -294,6 +309,7 @@ cdef extern from *:
         AtomicInt64 reserved
         AtomicInt64 committed
         AtomicInt64 is_closed
+        AtomicInt64 marks[16]
         RingSlot slots[16]
 
     ctypedef struct RingWriterState "remora_ring_writer":
@@ -366,4 +382,5 @@ cdef class RingReader:
     cdef void _leave(self) noexcept
     cdef int _map(self) except -1
     cdef int _check(self, int64_t size, object schema) except -1
-    cdef int _take_slot(self, bint from_start) except -1
+    cdef int _go_to_end(self) except -1
+    cdef int _take_slot(self) except -1

@@ -126,7 +126,7 @@ cdef class RingWriter:
         path : str
             In a shared-memory filesystem; nothing may be there.
         capacity : int
-            Bytes of records, a power of two, 4096 to 2^40. One payload holds at most an eighth of it.
+            Bytes of records, a power of two, 4096 to 2^32. One payload holds at most an eighth of it.
         instance : str
             At most 16 ASCII characters. (instance, epoch, sequence) names a record for ever.
         epoch : int
@@ -147,8 +147,8 @@ cdef class RingWriter:
         ValueError
             If a parameter is out of its bounds.
         """
-        if not 4096 <= capacity <= 1 << 40 or capacity & (capacity - 1):
-            raise ValueError(f"capacity must be a power of two, 4096 to 2^40 bytes, found {capacity}")
+        if not 4096 <= capacity <= 1 << 32 or capacity & (capacity - 1):
+            raise ValueError(f"capacity must be a power of two, 4096 to 2^32 bytes, found {capacity}")
         if not 0 <= epoch < 1 << 63:
             raise ValueError(f"epoch must be 0 to 2^63 - 1, found {epoch}")
         if not 0 <= schema < 1 << 64:
@@ -360,11 +360,12 @@ cdef class RingReader:
         if self._ring.scratch is NULL:
             raise MemoryError()
         self._ring.header = self._header
-        self._ring.cursor = 0 if from_start else ring_see(&self._header.committed)
-        self._ring.next_sequence = 1 if from_start else 0
+        self._ring.next_sequence = 1
         self._ring.is_adrift = 1
+        if not from_start:
+            self._go_to_end()
         if name:
-            self._take_slot(from_start)
+            self._take_slot()
         self._ring.scratch_start = self._ring.scratch_end = self._ring.cursor
 
     def __dealloc__(self):
@@ -413,7 +414,24 @@ cdef class RingReader:
                             f"{ring_see(&header.reserved)} reserved")
         return 0
 
-    cdef int _take_slot(self, bint from_start) except -1:
+    cdef int _go_to_end(self) except -1:
+        # From the newest mark over what is committed now: so the sequence there is known, and losses from it on.
+        cdef int64_t mark, committed = ring_see(&self._header.committed)
+        cdef RingRecord record
+        cdef int i, status = 1
+        for i in range(RING_MARKS):
+            mark = ring_see(&self._header.marks[i])
+            if self._ring.cursor < mark <= committed:
+                self._ring.cursor = mark
+        self._ring.scratch_start = self._ring.scratch_end = self._ring.cursor
+        while self._ring.cursor < committed and status == 1:
+            status = ring_next(&self._ring, &record)
+        if status < 0:
+            raise RingError(f"the ring at {self.path} is damaged at byte {self._ring.cursor}: no record can be so")
+        self._ring.n_overruns = self._ring.n_lost = 0
+        return 0
+
+    cdef int _take_slot(self) except -1:
         # Under the lock of the table: no name twice, no slot twice. A slot whose lock can be had has no living reader.
         cdef bytes name = self.name.encode()
         cdef RingSlot* slot
@@ -449,6 +467,7 @@ cdef class RingReader:
                                     f"{ring_see(&self._header.committed)}")
                 self._ring.cursor = cursor
                 self._ring.next_sequence = ring_see(&slot.next_sequence)
+                self._ring.is_adrift = 1
             else:
                 memset(slot.name, 0, 24)
                 memcpy(slot.name, PyBytes_AS_STRING(name), len(name))

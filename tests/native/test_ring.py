@@ -94,7 +94,7 @@ class RandomRing(RuleBasedStateMachine):
         if self.slow.is_overrun(self.slow.position(begin)):
             self.n_overruns[i] += 1
             begin = self.slow.resume()
-            # The bytes copied ahead of the cursor are the reader's own: it may know more than the ring still holds.
+            # What it had copied ahead is its own: it may know more than the ring still holds.
         found = self.readers[i].read(limit)
         if found and found[0][0] == self.n_read[i] + 1 != begin + 1:
             self.n_overruns[i] -= 1
@@ -182,6 +182,22 @@ def test_reader_when_it_begins_at_the_end_then_it_sees_only_what_comes(path: Pat
     writer.append(2, b"new", 0)
     assert reader.read(9) == [(2, 2, 0, b"new")]
     assert reader.n_lost == 0
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 30, 31, 777])
+def test_reader_when_overrun_before_its_first_record_then_the_loss_counts_from_where_it_began(
+    path: Path, n_before: int
+) -> None:
+    writer = make(path)
+    for i in range(n_before):
+        writer.append(0, b"x" * (i % 90), 0)
+    reader = opened(path, from_start=False)
+    assert (reader.lag, reader.n_lost, reader.n_overruns) == (0, 0, 0)
+    for _ in range(500):
+        writer.append(0, b"x" * 40, 0)
+    records = reader.read(9999)
+    assert records[-1][0] == n_before + 500
+    assert (reader.n_overruns, reader.n_lost) == (1, records[0][0] - 1 - n_before)
 
 
 @pytest.mark.parametrize("left", [8, 16, 24, 32])
@@ -596,7 +612,7 @@ def test_reader_when_it_has_no_name_or_is_closed_then_it_cannot_commit(path: Pat
     assert (feed.lag, feed.is_writer_alive) == (0, False)
 
 
-@pytest.mark.parametrize("capacity", [0, -4096, 2048, 4097, 5000, 1 << 41])
+@pytest.mark.parametrize("capacity", [0, -4096, 2048, 4097, 5000, 1 << 33])
 def test_creation_when_the_capacity_is_no_power_of_two_in_bounds_then_it_is_refused(
     path: Path, capacity: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""The slow twin of the broadcast ring: every record is kept, with the place that it would have in the file."""
+"""The slow twin of the broadcast ring: every record is kept, with its place in the file."""
 
 from dataclasses import dataclass, field
 
