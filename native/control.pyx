@@ -82,7 +82,7 @@ cdef class ControlPage:
         self.close()
 
     @staticmethod
-    def create(path: str, *, instance: str, epoch: int, boot_id: str, start_ns: int) -> ControlPage:
+    def create(path: str, *, instance: str, epoch: int, now_ns: int, boot_id: str = "") -> ControlPage:
         """Make the page of a starting engine, in place if there is one; what was raised stays raised.
 
         Parameters
@@ -93,10 +93,10 @@ cdef class ControlPage:
             At most 16 ASCII characters.
         epoch : int
             Start of the engine, not negative.
+        now_ns : int
+            Corridor time of the start.
         boot_id : str
             Of the running kernel, at most 39 ASCII characters.
-        start_ns : int
-            Corridor time of the start.
 
         Raises
         ------
@@ -118,8 +118,8 @@ cdef class ControlPage:
         cdef int file
         encoded("instance", instance, 16)
         encoded("boot_id", boot_id, 39)
-        if not 0 <= epoch < 1 << 63 or not 0 <= start_ns <= MAX_NS:
-            raise ValueError(f"epoch and start_ns must be 0 to 2^63 - 1 and 2^62 - 1, found {epoch} and {start_ns}")
+        if not 0 <= epoch < 1 << 63 or not 0 <= now_ns <= MAX_NS:
+            raise ValueError(f"epoch and now_ns must be 0 to 2^63 - 1 and 2^62 - 1, found {epoch} and {now_ns}")
         page.path = path
         file = open(PyBytes_AS_STRING(place), O_RDWR | O_CLOEXEC)
         if file < 0 and errno == ENOENT:
@@ -140,8 +140,8 @@ cdef class ControlPage:
                 page.was_damaged = True
             if page.was_damaged:
                 memset(page._page, 0, CONTROL_SIZE)
-                page.raise_slot(SLOT_ENGINE, WANTED_HALTED, start_ns)
-            page._fill(instance, epoch, boot_id, start_ns)
+                page.raise_slot(SLOT_ENGINE, WANTED_HALTED, now_ns)
+            page._fill(instance, epoch, boot_id, now_ns)
             if is_new and link(PyBytes_AS_STRING(draft), PyBytes_AS_STRING(place)) != 0:
                 raise failure(errno, path)
         finally:

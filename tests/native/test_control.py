@@ -17,8 +17,8 @@ BOOT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 LATEST = 2**62 - 1
 
 
-def make(path: Path, *, epoch: int = 7, start_ns: int = 1_000) -> ControlPage:
-    return ControlPage.create(str(path), instance="btc", epoch=epoch, boot_id=BOOT_ID, start_ns=start_ns)
+def make(path: Path, *, epoch: int = 7, now_ns: int = 1_000) -> ControlPage:
+    return ControlPage.create(str(path), instance="btc", epoch=epoch, boot_id=BOOT_ID, now_ns=now_ns)
 
 
 def status_of(page: ControlPage) -> ControlStatus:
@@ -214,9 +214,9 @@ def test_arguments_when_out_of_bounds_then_it_says_what_was_found(tmp_path: Path
         lambda: page.set_size_factor(1_000_001),
         lambda: page.set_sides(3),
         lambda: make(tmp_path / "other", epoch=-1),
-        lambda: make(tmp_path / "other", start_ns=2**62),
+        lambda: make(tmp_path / "other", now_ns=2**62),
         lambda: ControlPage.create(
-            str(tmp_path / "other"), instance="x" * 17, epoch=1, boot_id=BOOT_ID, start_ns=0
+            str(tmp_path / "other"), instance="x" * 17, epoch=1, boot_id=BOOT_ID, now_ns=0
         ),
     )
     for call in wrong:
