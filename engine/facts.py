@@ -6,6 +6,8 @@ stand in the order of the fields, prices and quantities as exact decimal text, m
 `v` is raised when a field changes its meaning or goes away; new fields are added at the end.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 FACTS_VERSION = 1
@@ -145,6 +147,7 @@ class SessionFact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact", t
 
 
 Fact = DecisionFact | OrderFact | FillFact | PlanFact | CommandFact | StateFact | SessionFact
+FactSink = Callable[[Fact], None]
 
 _DECODER: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 _ENCODER = msgspec.json.Encoder()
