@@ -41,7 +41,7 @@ def learn_change(plan: Plan, change: Change) -> None:
         if change.fill is not None:
             # What the stop has begun it may finish, before anything else is sent.
             plan.begin_exit(Purpose.HARD_STOP, now_ns)
-            plan.retry_ns = max(plan.retry_ns, now_ns + RETRY_NS)
+            plan.exit_ns = max(plan.exit_ns, now_ns + RETRY_NS)
         elif order.state in (OrderState.REJECTED, OrderState.EXPIRED) and not plan.is_over:
             # The venue takes no stop there: most often because the price is past it.
             plan.begin_exit(Purpose.STOP, now_ns)
@@ -127,17 +127,19 @@ def _due_ns(plan: Plan, position: Position, now_ns: int) -> int:
     stage = plan.stage
     if stage is PlanStage.OVER:
         return NEVER
-    due_ns = plan.rest_until_ns if stage is PlanStage.ENTERING else NEVER
-    is_exiting = stage is PlanStage.EXITING
-    is_unfinished = is_exiting or stage is PlanStage.WITHDRAWING
-    if position.quantity and not is_exiting:
+    # What waits for the venue is looked at again and again: an answer that never comes is no reason to sleep.
+    again_ns = now_ns + RETRY_NS
+    if stage is PlanStage.EXITING:
+        return plan.exit_ns if plan.exit_ns > now_ns else again_ns
+    due_ns = NEVER
+    if stage is PlanStage.ENTERING:
+        due_ns = plan.rest_until_ns
+    elif stage is PlanStage.WITHDRAWING:
+        due_ns = again_ns
+    if position.quantity:
         due_ns = min(due_ns, plan.deadline_ns)
         if plan.naked_ns:
             due_ns = min(due_ns, plan.naked_ns + NAKED_NS)
-        quantity = plan.instrument.round_quantity_down(abs(position.quantity))
-        is_unfinished = is_unfinished or not is_covered(plan, quantity)
-    if is_unfinished:
-        if plan.retry_ns <= now_ns:
-            plan.retry_ns = now_ns + RETRY_NS
-        due_ns = min(due_ns, plan.retry_ns)
-    return due_ns if due_ns > now_ns else now_ns + RETRY_NS
+        if not is_covered(plan, plan.instrument.round_quantity_down(abs(position.quantity))):
+            due_ns = min(due_ns, plan.protect_ns if plan.protect_ns > now_ns else again_ns)
+    return due_ns if due_ns > now_ns else again_ns

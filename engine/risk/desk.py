@@ -436,8 +436,7 @@ class Desk:
         if plan.stage is not PlanStage.ENTERING or plan.entry is None:
             return []
         plan.stage = PlanStage.WITHDRAWING
-        plan.retry_ns = now_ns + RETRY_NS
-        plan.due_ns = min(plan.due_ns, plan.retry_ns)
+        plan.due_ns = min(plan.due_ns, now_ns + RETRY_NS)
         self._tell_plan(plan, now_ns)
         return withdraw(plan.entry.client_order_id, plan.entry.state, plan, "given_up", now_ns)
 

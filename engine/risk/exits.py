@@ -177,21 +177,21 @@ def exit_wishes(
     if is_locked or (not quantity and plan.is_entry_done and not plan.has_exit_working):
         for stop in plan.hard_stops:
             wishes += withdraw(stop.client_order_id, stop.state, plan, "exit", now_ns)
-    if quantity and not is_locked and not plan.has_exit_working and now_ns >= plan.retry_ns:
+    if quantity and not is_locked and not plan.has_exit_working and now_ns >= plan.exit_ns:
         side = Side.SELL if position.quantity > 0 else Side.BUY
         price = 0 if is_book_stale else exit_limit(market, instrument, side, settings)
         wishes.append(
             _reducing(
                 plan,
                 market,
-                plan.exit_purpose or Purpose.FLATTEN,
+                _purpose(plan),
                 side=side,
                 price=price,
                 quantity=quantity,
                 now_ns=now_ns,
             )
         )
-        plan.retry_ns = now_ns + RETRY_NS
+        plan.exit_ns = now_ns + RETRY_NS
     return wishes
 
 
@@ -213,7 +213,7 @@ def protect_wishes(
     if newest is not None and newest.state is OrderState.OPEN:
         for older in plan.hard_stops[:-1]:
             wishes += withdraw(older.client_order_id, older.state, plan, "replaced", now_ns)
-    if not quantity or (newest is not None and newest.leaves >= quantity) or now_ns < plan.retry_ns:
+    if not quantity or (newest is not None and newest.leaves >= quantity) or now_ns < plan.protect_ns:
         return wishes
     if newest is not None:
         if newest.state is not OrderState.OPEN:
@@ -224,7 +224,7 @@ def protect_wishes(
     side = int(plan.side)
     bps = max(settings.hard_stop_multiple * plan.stop_bps, settings.hard_stop_min_bps)
     plan.hard_stop_price = away(cost, fine, bps, -side, instrument.tick, is_rounded_up=side < 0)
-    plan.retry_ns = now_ns + RETRY_NS
+    plan.protect_ns = now_ns + RETRY_NS
     price = plan.hard_stop_price
     wishes.append(
         _reducing(
@@ -249,6 +249,13 @@ def is_covered(plan: Plan, quantity: int) -> bool:
     """Whether one acknowledged stop alone stands at the venue and is for this quantity or more."""
     stops = plan.hard_stops
     return len(stops) == 1 and stops[0].state is OrderState.OPEN and stops[0].leaves >= quantity
+
+
+def _purpose(plan: Plan) -> Purpose:
+    # What a stop at the venue leaves over is closed like any other stop.
+    if plan.exit_purpose is Purpose.HARD_STOP:
+        return Purpose.STOP
+    return plan.exit_purpose or Purpose.FLATTEN
 
 
 def _reducing(

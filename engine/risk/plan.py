@@ -1,6 +1,5 @@
 """The life of one idea: from the order that enters to the moment when nothing of it is left at the venue."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -69,7 +68,7 @@ class Plan:
     supported_bps : what the market can be expected to travel; NaN if nobody said.
     rest_until_ns : the resting entry is taken back then.
     deadline_ns : of the time stop; 0 before the first fill.
-    retry_ns : unfinished work is looked at again then, and no new exit is sent before.
+    exit_ns, protect_ns : no closing order, and no stop at the venue, is sent before.
     naked_ns : since when something is held without an acknowledged stop at the venue; 0 = it is not.
     entered : quantity units filled by entries.
     n_takes : orders that took what the first order left over.
@@ -96,7 +95,8 @@ class Plan:
     stage: PlanStage = PlanStage.ENTERING
     rest_until_ns: int = NEVER
     deadline_ns: int = 0
-    retry_ns: int = 0
+    exit_ns: int = 0
+    protect_ns: int = 0
     naked_ns: int = 0
     entered: int = 0
     n_takes: int = 0
@@ -126,19 +126,11 @@ class Plan:
     def has_exit_working(self) -> bool:
         return self.exit is not None and not is_done(self.exit)
 
-    def orders(self) -> Iterator[Order]:
-        """Go through the orders that the plan knows."""
-        if self.entry is not None:
-            yield self.entry
-        if self.exit is not None:
-            yield self.exit
-        yield from self.hard_stops
-
     def begin_exit(self, purpose: Purpose, now_ns: int) -> None:
         """Start to close; the first reason stays the reason, and the first attempt is due now."""
         if self.exit_purpose is None:
             self.exit_purpose = purpose
-            self.retry_ns = now_ns
+            self.exit_ns = now_ns
         self.is_given_up = True
         self.stage = PlanStage.EXITING
 
