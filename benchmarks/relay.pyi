@@ -1,0 +1,13 @@
+import numpy
+import numpy.typing
+
+from native.ring import RingReader, RingWriter
+
+def write(writer: RingWriter, n_records: int, size: int, gap_ns: int) -> int: ...
+def read(
+    reader: RingReader, n_records: int, is_stamped: bool
+) -> tuple[int, int, numpy.typing.NDArray[numpy.int64]]: ...
+def ping(
+    writer: RingWriter, reader: RingReader, n_records: int, size: int
+) -> numpy.typing.NDArray[numpy.int64]: ...
+def pong(reader: RingReader, writer: RingWriter, n_records: int) -> int: ...
