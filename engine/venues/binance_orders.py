@@ -65,8 +65,7 @@ class BinanceOrders:
 
     Cost
     ----
-    One or two microseconds to write a request; measured by `tests/engine/test_binance_orders.py`'s example,
-    string formatting is about as fast as encoding a prepared structure, and needs none.
+    About 1.5 us for a limit order. Formatting a string and encoding a prepared structure cost the same.
 
     Source
     ------
