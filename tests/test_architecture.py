@@ -37,7 +37,17 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("venues.venue", "venues.binance_orders"), 3),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
     **dict.fromkeys(
-        ("sim.history", "sim.account", "sim.requests", "sim.exchange", "sim.paper", "sim.embedded"), 4
+        (
+            "sim.history",
+            "sim.fees",
+            "sim.filters",
+            "sim.account",
+            "sim.requests",
+            "sim.exchange",
+            "sim.paper",
+            "sim.embedded",
+        ),
+        4,
     ),
     **dict.fromkeys(
         (
