@@ -111,8 +111,11 @@ class Instrument:
 
 def decimal_text(units: int, digits: int) -> str:
     """Return `units` x 10^-`digits` as text with exactly `digits` decimals."""
+    text = str(units)
     if not digits:
-        return str(units)
+        return text
+    if units >= 0 and len(text) > digits:
+        return f"{text[:-digits]}.{text[-digits:]}"
     whole, part = divmod(abs(units), 10**digits)
     return f"{'-' if units < 0 else ''}{whole}.{part:0{digits}d}"
 

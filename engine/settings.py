@@ -138,7 +138,7 @@ class Risk:
     max_position_quote: Annotated[float, Rule("worst-side position of one instrument", 0, 1e12)] = 5_000.0
     max_gross_quote: Annotated[float, Rule("worst-side positions of all instruments", 0, 1e12)] = 10_000.0
     max_order_quote: Annotated[float, Rule("one order", 0, 1e12)] = 2_000.0
-    max_orders_per_s: Annotated[int, Rule("orders in any second that do not reduce", 1, 100_000)] = 10
+    max_orders_per_s: Annotated[int, Rule("orders in any second that do not reduce", 1, 65_536)] = 10
     price_band_bps: Annotated[float, Rule("a limit price is within this of mid", 0.01, 1000)] = 30.0
     signal_age_ms: Annotated[int, Rule("a signal older than this is not sent", 1, 60_000)] = 250
     hard_stop_multiple: Annotated[float, Rule("the stop at the venue, in units of 1 R", 1, 100)] = 3.0
