@@ -97,6 +97,7 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.sim": frozenset({"msgspec", "numpy", "orjson", "zstandard"}),
     **dict.fromkeys(("engine.orders", "engine.commands"), frozenset({"msgspec"})),
     **dict.fromkeys(("engine.facts", "engine.inputs"), frozenset({"msgspec"})),
+    "engine.commandsocket": frozenset({"msgspec"}),
     **dict.fromkeys(("engine.risk", "engine.execution", "engine.corridor"), frozenset({"msgspec"})),
     "engine.restart": frozenset({"msgspec"}),
     "engine.venues": frozenset({"msgspec", "orjson"}),
