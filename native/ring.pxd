@@ -185,6 +185,15 @@ cdef extern from *:
         remora_ring_resume(ring, n == 0 ? 0 : n > 3 ? ring->capacity : ring->capacity >> (4 - n));
     }
 
+    // Begin at the newest mark, the nearest sound place before the end.
+    static inline void remora_ring_seek_newest(remora_ring_reader* ring, int64_t committed) {
+        for (int i = 0; i < REMORA_RING_MARKS; i++) {
+            const int64_t mark = remora_ring_see(&ring->header->marks[i]);
+            if (mark > ring->cursor && mark <= committed) ring->cursor = mark;
+        }
+        ring->scratch_start = ring->scratch_end = ring->cursor;
+    }
+
     // Copy at least `need` bytes at the cursor, if there are any: 1 copied, 0 nothing there, -1 no ring can be so.
     static inline int remora_ring_fill(remora_ring_reader* ring, int64_t need) {
         for (int is_rewound = 0;;) {
@@ -285,7 +294,6 @@ cdef extern from *:
     enum:
         RING_HEADER "REMORA_RING_HEADER"
         RING_SLOTS "REMORA_RING_SLOTS"
-        RING_MARKS "REMORA_RING_MARKS"
         RING_RECORD "REMORA_RING_RECORD"
         RING_CHUNK "REMORA_RING_CHUNK"
 
@@ -309,7 +317,6 @@ cdef extern from *:
         AtomicInt64 reserved
         AtomicInt64 committed
         AtomicInt64 is_closed
-        AtomicInt64 marks[16]
         RingSlot slots[16]
 
     ctypedef struct RingWriterState "remora_ring_writer":
@@ -348,6 +355,7 @@ cdef extern from *:
     int64_t ring_durable_lag "remora_ring_durable_lag"(const RingHeader* header, int64_t position) noexcept nogil
     int64_t ring_max_payload "remora_ring_max_payload"(int64_t capacity) noexcept nogil
     int ring_next "remora_ring_next"(RingReaderState* ring, RingRecord* record) noexcept nogil
+    void ring_seek_newest "remora_ring_seek_newest"(RingReaderState* ring, int64_t committed) noexcept nogil
     void ring_mark_read "remora_ring_mark_read"(RingSlot* slot, int64_t cursor, int64_t next_sequence) noexcept nogil
 
 
@@ -356,13 +364,12 @@ cdef class RingWriter:
     cdef RingWriterState _ring
     cdef int _file                    # holds the lock that says: the writer lives
     cdef readonly str path
+    cdef readonly int64_t capacity
+    cdef readonly int64_t max_payload
 
     # hot
     cdef int64_t push(self, uint32_t kind, int64_t time_ns, const void* payload, int64_t size) noexcept nogil
     cdef double worst_durable_lag(self) noexcept nogil
-
-    # cold
-    cdef int _make(self, str path, int64_t capacity, RingHeader* page) except -1
 
 
 @final
@@ -374,6 +381,12 @@ cdef class RingReader:
     cdef readonly str path
     cdef readonly str name
     cdef readonly bint is_durable
+    cdef readonly int64_t capacity
+    cdef readonly int64_t epoch
+    cdef readonly uint64_t schema
+    cdef readonly str instance
+    cdef readonly str boot_id
+    cdef readonly int64_t writer_pid
 
     # hot
     cdef int next(self, RingRecord* record) noexcept nogil

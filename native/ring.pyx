@@ -3,34 +3,21 @@
 The writer waits for nobody. A reader that is more than the capacity behind has lost records: it is told how many and
 goes on at a record that is whole. What a killed writer had committed stays readable, a record it was in is invisible.
 
-Who lives is told by file locks (of the open file, not of the process id): the kernel drops them with their holder,
-across containers too. They are taken when a ring is made or opened, never while records move.
+Who lives is told by file locks; they are taken when a ring is made or opened, never while records move.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython cimport final
-from libc.errno cimport EAGAIN, EINTR, ENOSPC, errno
-from libc.string cimport memcpy, memset, strerror, strncmp
-from posix.fcntl cimport (F_UNLCK, F_WRLCK, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, SEEK_SET, fcntl, flock, open,
-                          posix_fallocate)
-from posix.mman cimport MAP_FAILED, MAP_POPULATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from libc.errno cimport EAGAIN, errno
+from libc.string cimport memcpy, memset, strncmp
+from posix.fcntl cimport O_CLOEXEC, O_RDONLY, O_RDWR, open
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.stat cimport fstat, struct_stat
-from posix.unistd cimport close, getpid, link, unlink
+from posix.unistd cimport close, getpid
 
-from native.clock cimport monotonic_ns
+from native.sharedfile cimport create_file, failure, is_locked, lock, unlock
 
-
-cdef extern from "<fcntl.h>" nogil:
-    enum: F_OFD_GETLK
-    enum: F_OFD_SETLK
-    enum: F_OFD_SETLKW
-
-cdef extern from "<sys/statvfs.h>" nogil:
-    struct statvfs_t "statvfs":
-        unsigned long f_frsize
-        unsigned long f_bavail
-    int fstatvfs(int file, statvfs_t* found)
 
 cdef enum:
     LAYOUT = 1
@@ -43,24 +30,6 @@ cdef const char* MAGIC = b"REMORING"
 
 class RingError(ValueError):
     """A ring that cannot be used as it was asked for: foreign, of another layout or schema, damaged, or taken."""
-
-
-cdef int lock_byte(int file, int command, int64_t place, short kind) noexcept:
-    # 0, or the error number; EAGAIN: another one holds it. F_OFD_GETLK: 1 if another one holds it.
-    cdef flock wanted
-    memset(&wanted, 0, sizeof(wanted))
-    wanted.l_type = kind
-    wanted.l_whence = SEEK_SET
-    wanted.l_start = place
-    wanted.l_len = 1
-    while fcntl(file, command, &wanted) != 0:
-        if errno != EINTR:
-            return errno
-    return command == F_OFD_GETLK and wanted.l_type != F_UNLCK
-
-
-cdef object failure(int error, str path):
-    return OSError(error, strerror(error).decode(), path)
 
 
 cdef bytes encoded(str what, str text, Py_ssize_t longest):
@@ -89,6 +58,11 @@ cdef list slots_of(const RingHeader* header):
 @final
 cdef class RingWriter:
     """The only writer of a ring; made by `RingWriter.create`.
+
+    Attributes
+    ----------
+    capacity, max_payload : int
+        Bytes of all records, and of the longest payload.
 
     Notes
     -----
@@ -157,6 +131,7 @@ cdef class RingWriter:
             raise ValueError(f"expected at most {RING_SLOTS} different durable readers, found {durable_readers}")
         cdef bytes word, page = bytes(RING_HEADER)
         cdef RingHeader* header = <RingHeader*>PyBytes_AS_STRING(page)
+        cdef void* memory
         cdef int i
         memcpy(header.magic, MAGIC, 8)
         header.layout = LAYOUT
@@ -177,46 +152,13 @@ cdef class RingWriter:
             ring_mark_read(&header.slots[i], 0, 1)
             ring_set(&header.slots[i].is_durable, 1)
         cdef RingWriter writer = RingWriter.__new__(RingWriter)
-        writer._make(path, capacity, header)
+        writer._file = create_file(path, RING_HEADER + capacity, header, RING_HEADER, WRITER_LOCK, &memory)
+        writer._ring.header = <RingHeader*>memory
+        writer._ring.data = <AtomicUint64*>(<char*>memory + RING_HEADER)
+        writer.capacity = writer._ring.capacity = capacity
+        writer.max_payload = writer._ring.max_payload = ring_max_payload(capacity)
+        writer.path = path
         return writer
-
-    cdef int _make(self, str path, int64_t capacity, RingHeader* page) except -1:
-        cdef bytes place = path.encode("utf-8", "surrogateescape")
-        # Written under a name that nobody uses, then linked: a link never takes the place of a file.
-        cdef bytes draft = place + b".%d.%d.draft" % (getpid(), monotonic_ns())
-        cdef int64_t size = RING_HEADER + capacity
-        cdef void* memory
-        cdef statvfs_t space
-        cdef int error
-        self._file = open(PyBytes_AS_STRING(draft), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, <int>0o600)
-        if self._file < 0:
-            raise failure(errno, path)
-        try:
-            error = EINTR
-            while error == EINTR:
-                error = posix_fallocate(self._file, 0, size)
-            if error == ENOSPC and fstatvfs(self._file, &space) == 0:
-                raise OSError(error, f"the shared-memory filesystem is too small: the ring needs {size:,} bytes, "
-                              f"found {space.f_frsize * space.f_bavail:,} free", path)
-            if error:
-                raise failure(error, path)
-            memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, self._file, 0)
-            if memory == MAP_FAILED:
-                raise failure(errno, path)
-            self._ring.header = <RingHeader*>memory
-            self._ring.capacity = capacity
-            memcpy(memory, page, sizeof(RingHeader))
-            error = lock_byte(self._file, F_OFD_SETLK, WRITER_LOCK, F_WRLCK)
-            if error:
-                raise failure(error, path)
-            if link(PyBytes_AS_STRING(draft), PyBytes_AS_STRING(place)) != 0:
-                raise failure(errno, path)
-        finally:
-            unlink(PyBytes_AS_STRING(draft))
-        self._ring.data = <AtomicUint64*>(<char*>memory + RING_HEADER)
-        self._ring.max_payload = ring_max_payload(capacity)
-        self.path = path
-        return 0
 
     cdef int64_t push(self, uint32_t kind, int64_t time_ns, const void* payload, int64_t size) noexcept nogil:
         # The sequence of the record; -1 if the payload is too long, the kind not 16 bits, or the ring closed.
@@ -260,7 +202,7 @@ cdef class RingWriter:
             if self._ring.max_payload < 0:
                 raise ValueError("the ring is closed")
             raise ValueError(
-                f"payload must be at most {self._ring.max_payload} bytes (capacity / 8), found {len(payload)}")
+                f"payload must be at most {self.max_payload} bytes (capacity / 8), found {len(payload)}")
         return sequence
 
     def close(self) -> None:
@@ -268,21 +210,11 @@ cdef class RingWriter:
         if self._ring.max_payload >= 0:
             self._ring.max_payload = -1
             ring_set(&self._ring.header.is_closed, 1)
-            lock_byte(self._file, F_OFD_SETLK, WRITER_LOCK, F_UNLCK)
+            unlock(self._file, WRITER_LOCK)
 
     def slots(self) -> list:
         """Return (name, is_durable, process id, lag in bytes) of each reader with a name, living or not."""
         return [] if self._ring.header is NULL else slots_of(self._ring.header)
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of records."""
-        return self._ring.capacity
-
-    @property
-    def max_payload(self) -> int:
-        """Longest payload, in bytes."""
-        return ring_max_payload(self._ring.capacity)
 
     @property
     def n_records(self) -> int:
@@ -320,6 +252,15 @@ cdef class RingReader:
     schema : int, optional
         Refuse a ring of any other.
 
+    Attributes
+    ----------
+    capacity : int
+        Bytes of records.
+    instance, epoch, schema, boot_id
+        As the writer told them.
+    writer_pid : int
+        Process id of the writer, in its own container.
+
     Raises
     ------
     RingError
@@ -337,6 +278,8 @@ cdef class RingReader:
     def __cinit__(self, path: str, *, name: str = "", is_durable: bool = False, from_start: bool,
                   schema: int | None = None):
         cdef struct_stat found
+        cdef int64_t longest
+        cdef void* memory
         self._file = -1
         self.path, self.name, self.is_durable = path, name, is_durable
         encoded("name", name, 23)
@@ -350,12 +293,14 @@ cdef class RingReader:
             raise RingError(f"expected a ring at {path}, found a file of {found.st_size} bytes")
         self._map()
         self._check(found.st_size, schema)
-        self._ring.capacity = self._header.capacity
-        cdef void* memory = mmap(NULL, self._ring.capacity, PROT_READ, MAP_SHARED, self._file, RING_HEADER)
+        self.capacity = self._ring.capacity = self._header.capacity
+        self.epoch, self.schema, self.writer_pid = self._header.epoch, self._header.schema, self._header.writer_pid
+        self.instance, self.boot_id = decoded(self._header.instance, 16), decoded(self._header.boot_id, 40)
+        memory = mmap(NULL, self._ring.capacity, PROT_READ, MAP_SHARED, self._file, RING_HEADER)
         if memory == MAP_FAILED:
             raise failure(errno, path)
         self._ring.data = <const AtomicUint64*>memory
-        cdef int64_t longest = RING_RECORD + ring_max_payload(self._ring.capacity)
+        longest = RING_RECORD + ring_max_payload(self._ring.capacity)
         self._ring.scratch = <uint64_t*>PyMem_RawMalloc(max(longest, <int64_t>RING_CHUNK))
         if self._ring.scratch is NULL:
             raise MemoryError()
@@ -379,7 +324,7 @@ cdef class RingReader:
         if self._slot is not NULL:
             if not self.is_durable:
                 self._slot.name[0] = 0
-            lock_byte(self._file, F_OFD_SETLK, SLOT_LOCK + (self._slot - self._header.slots), F_UNLCK)
+            unlock(self._file, SLOT_LOCK + (self._slot - self._header.slots))
         self._slot = NULL
         if self._ring.data is not NULL:
             munmap(<void*>self._ring.data, self._ring.capacity)
@@ -416,14 +361,10 @@ cdef class RingReader:
 
     cdef int _go_to_end(self) except -1:
         # From the newest mark over what is committed now: so the sequence there is known, and losses from it on.
-        cdef int64_t mark, committed = ring_see(&self._header.committed)
+        cdef int64_t committed = ring_see(&self._header.committed)
         cdef RingRecord record
-        cdef int i, status = 1
-        for i in range(RING_MARKS):
-            mark = ring_see(&self._header.marks[i])
-            if self._ring.cursor < mark <= committed:
-                self._ring.cursor = mark
-        self._ring.scratch_start = self._ring.scratch_end = self._ring.cursor
+        cdef int status = 1
+        ring_seek_newest(&self._ring, committed)
         while self._ring.cursor < committed and status == 1:
             status = ring_next(&self._ring, &record)
         if status < 0:
@@ -437,7 +378,7 @@ cdef class RingReader:
         cdef RingSlot* slot
         cdef int64_t cursor
         cdef int i, chosen = -1
-        cdef int error = lock_byte(self._file, F_OFD_SETLKW, TABLE_LOCK, F_WRLCK)
+        cdef int error = lock(self._file, TABLE_LOCK, True)
         if error:
             raise failure(error, self.path)
         try:
@@ -446,14 +387,13 @@ cdef class RingReader:
                 if strncmp(slot.name, PyBytes_AS_STRING(name), 24) == 0:
                     chosen = i
                     break
-                if chosen < 0 and not ring_see(&slot.is_durable) \
-                        and lock_byte(self._file, F_OFD_GETLK, SLOT_LOCK + i, F_WRLCK) == 0:
+                if chosen < 0 and not ring_see(&slot.is_durable) and not is_locked(self._file, SLOT_LOCK + i):
                     chosen = i
             if chosen < 0:
                 raise RingError(f"all {RING_SLOTS} reader slots of {self.path} are taken: "
                                 f"{[taken[0] for taken in slots_of(self._header)]}")
             slot = &self._header.slots[chosen]
-            error = lock_byte(self._file, F_OFD_SETLK, SLOT_LOCK + chosen, F_WRLCK)
+            error = lock(self._file, SLOT_LOCK + chosen, False)
             if error == EAGAIN:
                 raise RingError(f"process {slot.pid} reads {self.path} as {self.name!r} already")
             if error:
@@ -477,7 +417,7 @@ cdef class RingReader:
             slot.pid = getpid()
             self._slot = slot
         finally:
-            lock_byte(self._file, F_OFD_SETLK, TABLE_LOCK, F_UNLCK)
+            unlock(self._file, TABLE_LOCK)
         return 0
 
     cdef int next(self, RingRecord* record) noexcept nogil:
@@ -559,34 +499,4 @@ cdef class RingReader:
     @property
     def is_writer_alive(self) -> bool:
         """Whether the writer lives and has not ended; after a kill False without a clean end (one system call)."""
-        return self._file >= 0 and lock_byte(self._file, F_OFD_GETLK, WRITER_LOCK, F_WRLCK) == 1
-
-    @property
-    def writer_pid(self) -> int:
-        """Process id of the writer, in its own container."""
-        return self._header.writer_pid
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of records."""
-        return self._ring.capacity
-
-    @property
-    def epoch(self) -> int:
-        """Start of the engine that wrote it."""
-        return self._header.epoch
-
-    @property
-    def instance(self) -> str:
-        """Name of the engine that wrote it."""
-        return decoded(self._header.instance, 16)
-
-    @property
-    def schema(self) -> int:
-        """Hash of what payloads mean."""
-        return self._header.schema
-
-    @property
-    def boot_id(self) -> str:
-        """Of the kernel under which it was made."""
-        return decoded(self._header.boot_id, 40)
+        return self._file >= 0 and is_locked(self._file, WRITER_LOCK)
