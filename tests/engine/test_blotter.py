@@ -117,7 +117,7 @@ def test_more_than_was_ordered_is_counted_and_its_fills_are_told():
     )
     assert [change.fill.quantity for change in (first, second, third)] == [8, 8, 1]
     assert (order.state, order.filled, order.leaves) == (S.FILLED, 17, 0)
-    assert blotter.n_overfilled == 2
+    assert counts(blotter) == (0, 0, 0, 2)
 
 
 def test_cumulative_quantity_beyond_the_order_is_cut_to_it():
@@ -212,6 +212,16 @@ def test_orders_that_are_over_stay_known_up_to_their_number_and_open_ones_always
     assert [n for n in range(1, 6) if blotter.order(f"ra1-{n}") is not None] == [1, 2, 4, 5]
     assert apply(blotter, fill("ra1-3", 1, 1, 1)) == [None]
     assert blotter.n_foreign == 1
+
+
+def test_order_that_a_late_fill_touches_is_over_once_and_forgotten_once():
+    blotter = Blotter([instrument()], max_finished=2)
+    for n in range(1, 5):
+        blotter.place(f"ra1-{n}", approved(n), n)
+    apply(blotter, report(K.CANCELLED, "ra1-1"), fill("ra1-1", 1, 1, 1), report(K.CANCELLED, "ra1-2"))
+    assert [n for n in range(1, 5) if blotter.order(f"ra1-{n}") is not None] == [1, 2, 3, 4]
+    apply(blotter, report(K.CANCELLED, "ra1-3"), report(K.CANCELLED, "ra1-4"))
+    assert [n for n in range(1, 5) if blotter.order(f"ra1-{n}") is not None] == [3, 4]
 
 
 class Slow:
