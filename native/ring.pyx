@@ -66,9 +66,8 @@ cdef class RingWriter:
 
     Notes
     -----
-    Cost of a record: one copy of its payload, two atomic stores; no allocation, no lock, no system call. All pages are
-    taken and mapped when the ring is made. A writer that is collected without `close` leaves its ring as a killed one
-    would: complete up to the last committed record, not marked as ended.
+    Cost of a record: one copy of its payload, two atomic stores; no allocation, no lock, no system call. A writer that
+    is collected without `close` leaves its ring as a killed one would: complete up to the last committed record.
     """
 
     def __cinit__(self):
@@ -271,8 +270,7 @@ cdef class RingReader:
 
     Notes
     -----
-    Cost: bytes are copied 64 KiB at a time and proven untouched once; opening takes memory for the longest record,
-    reading takes it for Python's values only.
+    Cost: bytes are copied 64 KiB at a time and proven untouched at once, into memory taken when the reader is made.
     """
 
     def __cinit__(self, path: str, *, name: str = "", is_durable: bool = False, from_start: bool,
@@ -349,7 +347,7 @@ cdef class RingReader:
         if strncmp(header.magic, MAGIC, 8) != 0:
             raise RingError(f"expected a ring at {self.path}, found a file that begins with {header.magic[:8]!r}")
         if header.layout != LAYOUT or header.header_size != RING_HEADER:
-            raise RingError(f"expected a ring of layout {LAYOUT} at {self.path}, found layout {header.layout}")
+            raise RingError(f"expected a ring of layout {LAYOUT} at {self.path}, found {header.layout}")
         if schema is not None and header.schema != schema:
             raise RingError(f"expected a ring of schema {schema:#018x} at {self.path}, found {header.schema:#018x}")
         if capacity < 4096 or capacity & (capacity - 1) or size != RING_HEADER + capacity:
@@ -432,8 +430,7 @@ cdef class RingReader:
         Raises
         ------
         RingError
-            If the bytes at the cursor can be no record: the file was written by something else. What was read before
-            in the same call is lost with it.
+            If the bytes at the cursor can be no record. What was read before in the same call is lost with it.
         ValueError
             If the limit is not positive or the reader closed.
         """
