@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,8 @@ START_NS = 1_767_614_400 * NS
 SNAPSHOT_AFTER_NS = 270_000_000
 SNAPSHOT_TRIP_NS = 38_000_000
 SNAPSHOT_LEVELS = 1_000
+TRIP_NS = 1_600_000
+NEVER = 1 << 62
 MS = 1_000_000
 FILL = int(MatchKind.MATCH_FILL)
 
@@ -119,16 +121,36 @@ class Shapes:
         return f'{{"lastUpdateId":{update_id},{times}"bids":{self.levels(bids)},"asks":{self.levels(asks)}}}'
 
 
-class Tape:
-    """Let the crowd trade and write what the venue would have published, in the order of receipt."""
+class Publication:
+    """
+    What the venue tells the public of one market, as messages that reach us over one connection.
 
-    def __init__(self, crowd: Crowd, seed: int, out: BinaryIO) -> None:
+    Whoever drives the crowd calls `tell` after each of its acts, and after each order of its own, with the
+    events of the matching, `publish` at `next_ns` and `answer` at `answer_ns`; the earlier moment first.
+
+    Parameters
+    ----------
+    crowd : Crowd
+        At its first moment.
+    seed : int
+        Of the gaps between depth updates, of the ids other symbols use up, and of the trip.
+    receive : callable
+        Takes each message with the time it reaches us, in that order.
+    trip_ns : int
+        Shortest time from the venue to us; the mean is 7/16 longer.
+    """
+
+    def __init__(
+        self, crowd: Crowd, seed: int, receive: Callable[[int, str, bool], object], trip_ns: int = TRIP_NS
+    ) -> None:
         self.crowd = crowd
         self.shapes = Shapes(crowd.spec)
-        self.lines = self.depth_updates = self.levels = self.tickers = self.trades = 0
+        self.depth_updates = self.levels = self.tickers = self.trades = 0
         self.low = self.high = 0
-        self._out = out
-        self._matching = crowd.matching
+        self.answer_ns = NEVER
+        self._receive = receive
+        self._trip_ns = trip_ns
+        self._trip_spread = trip_ns * 7 // 16
         self._book = crowd.book
         is_usdm = crowd.spec.market == "usdm"
         self._is_usdm = is_usdm
@@ -141,52 +163,46 @@ class Tape:
         self._is_new_chain = False
         self._best = (0, 0, 0, 0)
         self._recv_ns = 0
+        self._depth_ns = crowd.now_ns + self._depth_gap_ns()
+        self._snapshot_ns = NEVER
+        self._answer = ""
 
-    def run(self, end_ns: int) -> None:
-        """Write all that happens up to `end_ns`."""
-        crowd = self.crowd
-        start_ns = crowd.now_ns
-        tick_ns = start_ns + self._tick_gap_ns()
-        snapshot_ns = start_ns + SNAPSHOT_AFTER_NS
-        pending: tuple[int, str] | None = None
-        while True:
-            now = min(crowd.next_ns, tick_ns, snapshot_ns)
-            if pending is not None and now >= pending[0]:
-                self._write(pending[0], pending[1])
-                pending = None
-            if now > end_ns:
-                return
-            if now == tick_ns:
-                self._publish_depth(now)
-                tick_ns += self._tick_gap_ns()
-            elif now == snapshot_ns:
-                bids = self._book.depth(1, SNAPSHOT_LEVELS)
-                asks = self._book.depth(-1, SNAPSHOT_LEVELS)
-                pending = (
-                    now + SNAPSHOT_TRIP_NS,
-                    self.shapes.snapshot(self._now_id(), now // 1_000_000, bids, asks),
-                )
-                snapshot_ns = 1 << 62
-            else:
-                crowd.act()
-                self._publish_act(crowd.now_ns)
+    @property
+    def next_ns(self) -> int:
+        """Venue time of the next depth update, or of the snapshot that was asked for."""
+        return min(self._depth_ns, self._snapshot_ns)
 
-    def _tick_gap_ns(self) -> int:
-        if self._is_usdm:
-            return 51_000_000 + int(self._jitter() * 1_300_000)
-        return 100_000_000
+    def ask_snapshot(self, at_ns: int) -> None:
+        """Have the book read at `at_ns`; its answer leaves the venue later. The newest question counts."""
+        self._snapshot_ns = at_ns
 
-    def _now_id(self) -> int:
-        return self._id_offset + self._book.update_id
+    def publish(self) -> None:
+        """Publish the depth update, or read the snapshot, that is due at `next_ns`."""
+        if self._depth_ns <= self._snapshot_ns:
+            self._publish_depth(self._depth_ns)
+            self._depth_ns += self._depth_gap_ns()
+            return
+        now = self._snapshot_ns
+        bids = self._book.depth(1, SNAPSHOT_LEVELS)
+        asks = self._book.depth(-1, SNAPSHOT_LEVELS)
+        self._answer = self.shapes.snapshot(self._now_id(), now // MS, bids, asks)
+        self.answer_ns = now + SNAPSHOT_TRIP_NS
+        self._snapshot_ns = NEVER
 
-    def _publish_act(self, now: int) -> None:
+    def answer(self) -> None:
+        """Send the snapshot that was read."""
+        self._send(self.answer_ns, self._answer, is_snapshot=True)
+        self.answer_ns = NEVER
+
+    def tell(self, now: int, events: list[MatchedEvent]) -> None:
+        """Publish the trades among `events` of venue time `now`, and the best prices if they changed."""
         book = self._book
         if self._is_new_chain and book.update_id > self._diff_from:
             # USD-M ids are shared by all symbols: the first change after a diff does not follow on its last.
             self._is_new_chain = False
             if self._is_usdm:
                 self._id_offset += 20 + int(400 * self._jitter())
-        for event in self._matching.drain_events():
+        for event in events:
             if event.kind == FILL:
                 self._publish_trade(event, now)
         bid, ask = book.best_bid, book.best_ask
@@ -196,7 +212,15 @@ class Tape:
         if best != self._best:
             self._best = best
             self.tickers += 1
-            self._write(now, self.shapes.ticker(self._now_id(), best[:2], best[2:], now // MS))
+            self._send(now, self.shapes.ticker(self._now_id(), best[:2], best[2:], now // MS))
+
+    def _depth_gap_ns(self) -> int:
+        if self._is_usdm:
+            return 51_000_000 + int(self._jitter() * 1_300_000)
+        return 100_000_000
+
+    def _now_id(self) -> int:
+        return self._id_offset + self._book.update_id
 
     def _publish_trade(self, event: MatchedEvent, now: int) -> None:
         trade_ms = now // MS
@@ -210,25 +234,55 @@ class Tape:
             trade_ms=trade_ms,
             event_ms=trade_ms if self._is_usdm or now % MS < MS // 2 else trade_ms + 1,
         )
-        self._write(now, text)
+        self._send(now, text)
 
     def _publish_depth(self, now: int) -> None:
         bids, asks = self._book.drain_changes()
         if not bids and not asks:
             return
         ids = (self._id_offset + self._diff_from + 1, self._now_id(), self._previous_id)
-        self._write(now, self.shapes.depth(ids, now // MS, bids, asks))
+        self._send(now, self.shapes.depth(ids, now // MS, bids, asks))
         self.depth_updates += 1
         self.levels += len(bids) + len(asks)
         self._previous_id = ids[1]
         self._diff_from = self._book.update_id
         self._is_new_chain = True
 
-    def _write(self, venue_ns: int, text: str) -> None:
+    def _send(self, venue_ns: int, text: str, *, is_snapshot: bool = False) -> None:
         # One connection: nothing overtakes; what queued behind a slow packet follows within microseconds.
-        trip = 1_600_000 + int(700_000 * self._jitter())
+        trip = self._trip_ns + int(self._trip_spread * self._jitter())
         self._recv_ns = max(self._recv_ns + 400 + int(1_500 * self._uniform()), venue_ns + trip)
-        self._out.write(f"{self._recv_ns} {text}\n".encode())
+        self._receive(self._recv_ns, text, is_snapshot)
+
+
+class Tape:
+    """Let the crowd trade and write what the venue would have published, in the order of receipt."""
+
+    def __init__(self, crowd: Crowd, seed: int, out: BinaryIO) -> None:
+        self.crowd = crowd
+        self.lines = 0
+        self._out = out
+        self.publication = Publication(crowd, seed, self._write)
+
+    def run(self, end_ns: int) -> None:
+        """Write all that happens up to `end_ns`."""
+        crowd = self.crowd
+        publication = self.publication
+        publication.ask_snapshot(crowd.now_ns + SNAPSHOT_AFTER_NS)
+        while True:
+            now = min(crowd.next_ns, publication.next_ns)
+            if now >= publication.answer_ns:
+                publication.answer()
+            if now > end_ns:
+                return
+            if now == publication.next_ns:
+                publication.publish()
+            else:
+                crowd.act()
+                publication.tell(crowd.now_ns, crowd.matching.drain_events())
+
+    def _write(self, recv_ns: int, text: str, _is_snapshot: bool) -> None:
+        self._out.write(f"{recv_ns} {text}\n".encode())
         self.lines += 1
 
 
@@ -279,17 +333,18 @@ def synthesise(seconds: float, seed: int, market: Market, out: Path, truth: Path
         raise ValueError(f"seed must not be negative, found {seed}")
     if market not in ("spot", "usdm"):
         raise ValueError(f"market must be 'spot' or 'usdm', found {market!r}")
-    told: list[Truth] = []
+    truths: list[Truth] = []
     spec = btcusdt(market)
     first_trade_id = 5_266_583_936 if market == "usdm" else 3_735_683_259
-    crowd = Crowd(spec, seed, START_NS, first_trade_id=first_trade_id, on_truth=told.append)
+    crowd = Crowd(spec, seed, START_NS, first_trade_id=first_trade_id, on_truth=truths.append)
     end_ns = START_NS + int(seconds * NS)
     with opened(out) as stream:
         tape = Tape(crowd, seed, stream)
         tape.run(end_ns)
+    told = tape.publication
     if truth is not None:
         encoder = msgspec.json.Encoder()
-        truth.write_bytes(encoder.encode_lines(told))
+        truth.write_bytes(encoder.encode_lines(truths))
     return SynthSummary(
         symbol=spec.symbol,
         market=market,
@@ -297,12 +352,12 @@ def synthesise(seconds: float, seed: int, market: Market, out: Path, truth: Path
         start_ns=START_NS,
         end_ns=end_ns,
         lines=tape.lines,
-        depth_updates=tape.depth_updates,
-        levels=tape.levels,
-        tickers=tape.tickers,
-        trades=tape.trades,
+        depth_updates=told.depth_updates,
+        levels=told.levels,
+        tickers=told.tickers,
+        trades=told.trades,
         sweeps=crowd.n_sweeps,
         parents=crowd.n_parents,
-        low=round(tape.low * spec.tick, spec.tick_decimals),
-        high=round(tape.high * spec.tick, spec.tick_decimals),
+        low=round(told.low * spec.tick, spec.tick_decimals),
+        high=round(told.high * spec.tick, spec.tick_decimals),
     )
