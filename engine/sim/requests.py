@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from engine.instruments import INT64_MAX, Instrument
-from engine.orders import OrderKind, OrderLife, PlaceOrder
+from engine.orders import OrderKind, OrderLife, PlaceOrder, Report
 from engine.signals import MarketKind, Side
 from engine.sim.filters import Rejection
 
@@ -76,6 +76,23 @@ class Malformed:
 
 
 Request = Place | Cancel | Query | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long things are on their way, in ns: market data, requests, reports."""
+
+    feed_ns: int
+    order_ns: int
+    response_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a venue sends: bytes of market data, or a report; `at_ns` is when it is received."""
+
+    at_ns: int
+    payload: bytes | Report
 
 
 class _Envelope(msgspec.Struct):
