@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from engine.execution.ids import OrderIds
 from engine.instruments import INT64_MAX
 from engine.orders import OrderKind, OrderLife, PlaceOrder
 from engine.signals import MarketKind, Side
+from engine.sim.requests import Cancel, Place, Query, decode_request
 from engine.venues.binance_orders import BinanceOrders, request_order
 from engine.venues.venue import SendStatus
 from tests.engine.order_values import SYMBOL, instrument
@@ -111,6 +113,37 @@ def test_price_and_quantity_come_back_exactly(price, quantity, price_digits, qua
     assert traded.quantity_units(params["quantity"]) == quantity
     assert Decimal(params["price"]) == Decimal(price).scaleb(-price_digits)
     assert Decimal(params["quantity"]) == Decimal(quantity).scaleb(-quantity_digits)
+
+
+@given(
+    market=st.sampled_from([USDM, SPOT]),
+    kind=st.sampled_from(OrderKind),
+    life=st.sampled_from(OrderLife),
+    side=st.sampled_from([Side.BUY, Side.SELL]),
+    price=st.integers(1, INT64_MAX),
+    quantity=st.integers(1, INT64_MAX),
+    is_reducing=st.booleans(),
+)
+def test_embedded_exchange_reads_what_was_meant(*, market, kind, life, side, price, quantity, is_reducing):
+    line, traded = Line(), instrument(kind=market)
+    venue = BinanceOrders([traded], line)
+    asked = order(kind=kind, life=life, side=side, price=price, quantity=quantity, is_reducing=is_reducing)
+    venue.place(asked)
+    venue.cancel(SYMBOL, "rmain1-5")
+    venue.query(SYMBOL, "rmain1-5")
+    # What the venue is not told, as it has no meaning there: a life but of limits, a price of market orders.
+    lives = {OrderKind.LIMIT: life, OrderKind.MARKET: OrderLife.IOC, OrderKind.STOP_MARKET: OrderLife.GTC}
+    read = msgspec.structs.replace(
+        asked,
+        life=lives[kind],
+        price=0 if kind is OrderKind.MARKET else price,
+        is_reducing=is_reducing and market is USDM,
+    )
+    assert [decode_request(request, traded) for request in line.requests] == [
+        Place("rmain1-5", read),
+        Cancel("cmain1-5", "rmain1-5"),
+        Query("qmain1-5", "rmain1-5"),
+    ]
 
 
 @given(symbol=st.text(min_size=1, max_size=20))
