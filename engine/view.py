@@ -127,7 +127,7 @@ class LiveView:
             return
         self._whales.append(record)
         if self._live is None:
-            self._console.print(_told(record, self._first_ns), highlight=False, soft_wrap=True)
+            self._console.print(told(record, self._at(record)), highlight=False, soft_wrap=True)
 
     def on_read(self, recv_ns: int) -> None:
         """Wait until it is time to show `recv_ns`, and draw if a picture is due."""
@@ -158,6 +158,9 @@ class LiveView:
             highlight=False,
             soft_wrap=True,
         )
+
+    def _at(self, record: Record) -> str:
+        return f"{(record.recv_ns - self._first_ns) / 1e9:8.2f} s"
 
     def _price(self, units: int) -> str:
         digits = self._price_digits
@@ -257,24 +260,23 @@ class LiveView:
         return Panel(Group(table, counts), title="engine")
 
     def _signal_panel(self, title: str, records: Iterable[Record]) -> Panel:
-        lines = [_told(record, self._first_ns) for record in records]
+        lines = [told(record, self._at(record)) for record in records]
         return Panel(Text("\n").join(reversed(lines)), title=title)
 
 
-def _told(record: Record, first_ns: int) -> Text:
-    """Return one record as one line."""
+def told(record: Record, at: str) -> Text:
+    """Return one record as one line; `at` says when it was."""
     style = {"buy": "green", "sell": "red"}.get(record.side, "white")
-    at = f"{(record.recv_ns - first_ns) / 1e9:8.2f} s  "
     if isinstance(record, SignalRecord):
         what = "ENTRY" if record.veto is None else f"no entry: {record.veto}"
         rest = f"  episode {record.episode}  target {_bps(record.target_bps)}  cost {_bps(record.cost_bps)}"
-        return Text(f"{at}{what:<28}{record.side:<5}{rest}", style)
+        return Text(f"{at}  {what:<28}{record.side:<5}{rest}", style)
     rho = "" if record.rho is None else f"  rho {record.rho:+.2f}"
     what = record.kind.replace("_", " ")
     if record.notional is None:
-        return Text(f"{at}{what.removeprefix('imbalance '):<4}{record.side:<5}{rho}", style)
+        return Text(f"{at}  {what.removeprefix('imbalance '):<4}{record.side:<5}{rho}", style)
     reason = "" if record.reason is None else f": {record.reason}"
-    return Text(f"{at}{what + reason:<28}{record.side:<5}{rho}  {record.notional:,.0f} quote", style)
+    return Text(f"{at}  {what + reason:<28}{record.side:<5}{rho}  {record.notional:,.0f} quote", style)
 
 
 def _bps(value: float | None) -> str:
