@@ -235,7 +235,11 @@ def send_command(path: Path | str, command: Command, timeout_s: float) -> bytes:
             with suppress(BrokenPipeError):
                 peer.send(msgspec.json.encode(command))
             peer.settimeout(max(0.0, end_s - monotonic()) or 1e-6)
-            answer, _ancillary, flags, _address = peer.recvmsg(MAX_ANSWER_BYTES)
+            try:
+                answer, _ancillary, flags, _address = peer.recvmsg(MAX_ANSWER_BYTES)
+            except ConnectionResetError:
+                # It hung up on an unread command. That is told once, before what it had said.
+                answer, _ancillary, flags, _address = peer.recvmsg(MAX_ANSWER_BYTES)
         except (TimeoutError, BlockingIOError) as error:
             raise InputError(
                 f"The engine at {path} did not answer within {timeout_s:g} s; whether {command.verb} was "

@@ -262,7 +262,35 @@ def test_clients_when_all_wait_for_an_answer_then_one_more_is_refused_in_a_sente
         peer.close()
 
 
-@pytest.mark.parametrize(("uid", "is_let_in"), [(0, True), (os.geteuid(), True), (4242, False)])
+@pytest.mark.parametrize("moment", ["before it has sent", "after it has sent"])
+def test_client_when_refused_then_it_hears_why_whenever_that_happens(
+    server: CommandServer, path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    peers = [connect(path) for _ in range(MAX_CONNECTIONS)]
+    server.poll()
+    for peer in peers:
+        peer.send(msgspec.json.encode(HALT))
+    assert len(server.poll()) == MAX_CONNECTIONS
+    encode, calls = msgspec.json.encode, iter(["begin", "sent"])
+
+    def refuse_then_encode(value: object) -> bytes:
+        if value is HALT and moment.startswith("before"):
+            server.poll()
+        return encode(value)
+
+    def refuse_then_read_the_clock() -> float:
+        if next(calls) == "sent" and moment.startswith("after"):
+            server.poll()
+        return 0.0
+
+    monkeypatch.setattr(commandsocket.msgspec.json, "encode", refuse_then_encode)
+    monkeypatch.setattr(commandsocket, "monotonic", refuse_then_read_the_clock)
+    assert "takes no more now" in error_of(send_command(path, HALT, 10.0))
+    for peer in peers:
+        peer.close()
+
+
+@pytest.mark.parametrize(("uid", "is_let_in"), [(0, True), (1000, True), (4242, False)])
 def test_client_when_of_another_user_then_it_is_refused_and_root_is_not(
     server: CommandServer, path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, is_let_in: bool
 ) -> None:
@@ -271,6 +299,7 @@ def test_client_when_of_another_user_then_it_is_refused_and_root_is_not(
             return 1, uid, 1
 
     monkeypatch.setattr(commandsocket, "CREDENTIALS", Told("3i"))
+    monkeypatch.setattr(commandsocket.os, "geteuid", lambda: 1000)
     with connect(path) as peer:
         server.poll()
         assert server.n_connections == is_let_in

@@ -84,6 +84,17 @@ def test_defaults_when_nothing_is_given_then_shared_memory_and_the_users_state(
         opened.release()
 
 
+def test_shared_memory_when_somebody_was_there_before_with_a_link_then_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir(mode=0o700)
+    (tmp_path / f"remora-{os.getuid()}").symlink_to(tmp_path / "mine")
+    monkeypatch.setattr(rundir, "SHARED_MEMORY", tmp_path)
+    with pytest.raises(InputError, match="found another kind of file"):
+        RunDir.open("a", "", str(tmp_path / "state"))
+    RunDir.open("a", str(tmp_path / f"remora-{os.getuid()}"), str(tmp_path / "state")).release()
+
+
 def test_run_directory_when_there_is_no_shared_memory_then_it_lies_in_the_temporary_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
