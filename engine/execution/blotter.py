@@ -104,7 +104,11 @@ class Blotter:
 
     @property
     def unanswered(self) -> ValuesView[Order]:
-        """Orders on which an answer is awaited: in flight, unknown, or wanted cancelled and not yet over."""
+        """Orders on which the venue owes an answer.
+
+        In flight, unknown, with a cancel pending, open though a cancel is wanted, or with fills that it
+        counted and we have not seen, whether the order is over or not.
+        """
         return self._unanswered.values()
 
     @property
@@ -153,7 +157,7 @@ class Blotter:
             self._finish(order)
         else:
             self._open[order.client_order_id] = order
-            self._watch(order)
+        self._watch(order)
 
     def apply(self, report: Report, now_ns: int) -> Change | None:
         """Take what the venue told of an order; return what changed by it, if anything did.
@@ -237,8 +241,7 @@ class Blotter:
     def renew(self, order: Order, now_ns: int) -> None:
         """Let the wait for an answer begin anew: the venue was asked again."""
         order.last_ns = now_ns
-        if not order.is_final:
-            self._watch(order)
+        self._watch(order)
 
     def _check(self, client_order_id: str, intent: Intent) -> None:
         if client_order_id in self._orders:
@@ -271,11 +274,9 @@ class Blotter:
         fill: Fill | None = None,
     ) -> Change:
         order.last_ns = now_ns
-        if before not in FINAL_STATES:
-            if order.state in FINAL_STATES:
-                self._finish(order)
-            else:
-                self._watch(order)
+        if order.state in FINAL_STATES and before not in FINAL_STATES:
+            self._finish(order)
+        self._watch(order)
         return Change(
             order=order,
             event=event,
@@ -287,7 +288,11 @@ class Blotter:
         )
 
     def _watch(self, order: Order) -> None:
-        if order.state in _WAITING or order.is_cancel_wanted:
+        if (
+            order.state in _WAITING
+            or order.reported_filled > order.filled
+            or (order.state is OrderState.OPEN and order.is_cancel_wanted)
+        ):
             self._unanswered[order.client_order_id] = order
         else:
             self._unanswered.pop(order.client_order_id, None)
@@ -295,11 +300,12 @@ class Blotter:
 
     def _finish(self, order: Order) -> None:
         self._open.pop(order.client_order_id, None)
-        self._unanswered.pop(order.client_order_id, None)
-        self._first_ns = None
         self._finished.append(order.client_order_id)
         if len(self._finished) > self._max_finished:
-            del self._orders[self._finished.popleft()]
+            forgotten = self._finished.popleft()
+            del self._orders[forgotten]
+            if self._unanswered.pop(forgotten, None) is not None:
+                self._first_ns = None
 
 
 def _fill(intent: Intent, report: Report) -> Fill:

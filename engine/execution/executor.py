@@ -1,8 +1,8 @@
 """From an approval to the bytes of an order: the one room that asks a venue for anything.
 
 An order whose answer does not come is UNKNOWN: the venue is asked where it stands until it says so, and the
-order is never sent again. A cancel may be sent again, it cannot do harm twice; once wanted it stays wanted
-until the order is over.
+order is never sent again. Fills that the venue counted and we have not seen are asked for in the same way. A
+cancel may be sent again, it cannot do harm twice; once wanted it stays wanted until the order is over.
 """
 
 from collections.abc import Sequence
@@ -54,6 +54,7 @@ _TROUBLE: Final = {
     SendStatus.SOCKET_BACKED_UP: RefusalReason.ORDER_SOCKET_BACKED_UP,
 }
 _CANCELLABLE: Final = frozenset({OrderState.IN_FLIGHT, OrderState.OPEN})
+_OVERDUE: Final = frozenset({OrderState.IN_FLIGHT, OrderState.CANCEL_PENDING})
 _GIVEN_UP: Final = frozenset({OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED})
 
 
@@ -209,19 +210,20 @@ class Executor:
     def on_due(self, now_ns: int) -> list[Change]:
         """Look after the orders that have been without an answer for too long.
 
-        In flight or with a cancel pending, they become UNKNOWN and the venue is asked; while UNKNOWN it is
-        asked again; open though a cancel is wanted, the cancel is sent again.
+        In flight or with a cancel pending, they become UNKNOWN and the venue is asked; while UNKNOWN, or
+        while fills are owed to us, it is asked again; open though a cancel is wanted, the cancel is sent
+        again.
         """
         if self.next_due_ns > now_ns:
             return []
         changes: list[Change] = []
         since_ns = now_ns - self._answer_ns
         for order in [order for order in self.blotter.unanswered if order.last_ns <= since_ns]:
-            if order.state is OrderState.OPEN:
+            change: Change | None = None
+            if order.state is OrderState.OPEN and order.is_cancel_wanted:
                 change = self._send_cancel(order, STILL_WANTED, now_ns)
             else:
-                change = None
-                if order.state is not OrderState.UNKNOWN:
+                if order.state in _OVERDUE:
                     change = self.blotter.note(order, OrderEvent.TIMEOUT, now_ns)
                     self._tell(order, _EVENTS[OrderEvent.TIMEOUT], order.reason, now_ns)
                 self._query(order, now_ns)

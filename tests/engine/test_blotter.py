@@ -89,8 +89,10 @@ def test_lost_fill_stays_in_the_leaves_until_its_report_comes():
     blotter, order = one_order()
     seen = apply(blotter, fill("ra1-1", 2, 3, 7), report(K.CANCELLED, "ra1-1", filled=7))
     assert [(change.leaves_before, change.leaves_after) for change in seen] == [(10, 7), (7, 4)]
+    assert (list(blotter.unanswered), blotter.first_unanswered_ns) == ([order], 201)
     (late,) = apply(blotter, fill("ra1-1", 1, 4, 4))
     assert (late.fill.quantity, late.leaves_before, late.leaves_after) == (4, 4, 0)
+    assert (list(blotter.unanswered), blotter.first_unanswered_ns) == ([], NEVER_NS)
     assert (order.state, order.filled, order.reported_filled) == (S.CANCELLED, 7, 7)
 
 
@@ -196,8 +198,9 @@ def test_restored_order_goes_on_where_its_facts_left_it():
     owed = Order("ra1-2", intent(), 10, S.CANCELLED, 50, 70, filled=4, reported_filled=6, fill_ids={1})
     blotter.restore(unknown)
     blotter.restore(owed)
-    assert (blotter.open_orders(), list(blotter.unanswered)) == ([unknown], [unknown])
+    assert (blotter.open_orders(), list(blotter.unanswered)) == ([unknown], [unknown, owed])
     assert blotter.first_unanswered_ns == 60
+    assert owed.leaves == 2
     again, late = apply(blotter, fill("ra1-1", 1, 4, 4), fill("ra1-2", 2, 2, 6))
     assert (again, late.fill.quantity, late.leaves_after) == (None, 2, 0)
     with pytest.raises(StateError, match="used once"):
@@ -222,6 +225,16 @@ def test_order_that_a_late_fill_touches_is_over_once_and_forgotten_once():
     assert [n for n in range(1, 5) if blotter.order(f"ra1-{n}") is not None] == [1, 2, 3, 4]
     apply(blotter, report(K.CANCELLED, "ra1-3"), report(K.CANCELLED, "ra1-4"))
     assert [n for n in range(1, 5) if blotter.order(f"ra1-{n}") is not None] == [3, 4]
+
+
+def test_order_that_is_forgotten_is_asked_for_no_more():
+    blotter = Blotter([instrument()], max_finished=1)
+    for n in (1, 2):
+        blotter.place(f"ra1-{n}", approved(n), n)
+    apply(blotter, report(K.CANCELLED, "ra1-1", filled=3))
+    assert blotter.first_unanswered_ns == 2
+    apply(blotter, report(K.CANCELLED, "ra1-2"))
+    assert (list(blotter.unanswered), blotter.first_unanswered_ns) == ([], NEVER_NS)
 
 
 class Slow:
@@ -359,7 +372,9 @@ class RandomReports(RuleBasedStateMachine):
         waiting = [
             order
             for order in orders
-            if order.state in WAITING or (order.state is S.OPEN and order.is_cancel_wanted)
+            if order.state in WAITING
+            or order.reported_filled > order.filled
+            or (order.state is S.OPEN and order.is_cancel_wanted)
         ]
         assert {order.client_order_id for order in self.blotter.unanswered} == {
             order.client_order_id for order in waiting

@@ -354,12 +354,11 @@ def test_query_that_the_socket_does_not_take_is_repeated(bench):
     ("kind", "changes", "state", "leaves"),
     [
         (K.STATUS, {}, S.OPEN, 10),
-        (K.STATUS, {"filled": 4}, S.OPEN, 10),
         (K.ABSENT, {}, S.REJECTED, 0),
         (K.ACCEPTED, {}, S.OPEN, 10),
         (K.FILL, {"trade_id": 1, "quantity": 10, "filled": 10, "price": 1}, S.FILLED, 0),
         (K.CANCELLED, {}, S.CANCELLED, 0),
-        (K.EXPIRED, {"filled": 3}, S.EXPIRED, 3),
+        (K.EXPIRED, {}, S.EXPIRED, 0),
         (K.REJECTED, {}, S.REJECTED, 0),
     ],
 )
@@ -372,6 +371,23 @@ def test_unknown_order_is_resolved_exactly_once(bench, kind, changes, state, lea
     assert (order.state, order.leaves, bench.executor.next_due_ns) == (state, leaves, NEVER_NS)
     assert len(bench.take()) == 1
     assert bench.executor.on_due(10**9) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "leaves"),
+    [(K.STATUS, S.OPEN, 10), (K.EXPIRED, S.EXPIRED, 3), (K.CANCELLED, S.CANCELLED, 3)],
+)
+def test_fills_that_the_venue_counted_are_asked_for_until_they_come(bench, kind, state, leaves):
+    order = bench.submit(now_ns=100)
+    bench.tell(kind, order, 200, filled=3)
+    bench.take()
+    assert (order.state, order.leaves, bench.executor.next_due_ns) == (state, leaves, 1_200)
+    for now_ns in (1_200, 2_200):
+        assert bench.executor.on_due(now_ns) == []
+        assert bench.take() == ["query"]
+    change = bench.executor.on_report(fill("ra1-1", 1, 3, 3), 2_300)
+    assert (change.fill.quantity, order.state, order.filled) == (3, state, 3)
+    assert bench.executor.next_due_ns == NEVER_NS
 
 
 def test_part_of_a_fill_leaves_an_unknown_order_unknown_and_counts(bench):
