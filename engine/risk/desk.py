@@ -6,12 +6,13 @@ withdrawal; an intent comes back through `Desk.review` like any other.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from engine.commands import Command, Verb
 from engine.config import DeskSettings
-from engine.facts import CommandFact, Fact, PlanFact, StateFact
+from engine.control import Wanted
+from engine.facts import CommandFact, FactSink, PlanFact, StateFact
 from engine.instruments import Instrument
 from engine.orders import (
     Approved,
@@ -28,15 +29,13 @@ from engine.risk.course import lead, learn_change, learn_fill
 from engine.risk.entries import LEAST_NOTIONALS, draft_entry, is_large_enough, withdraw
 from engine.risk.exits import RETRY_NS, arm_levels
 from engine.risk.intents import decision_fact
-from engine.risk.plan import NEVER, DeskView, Plan, PlanStage, new_plan, restored_plan
+from engine.risk.plan import NEVER, DeskView, Plan, PlanStage, is_done, new_plan, restored_plan
 from engine.risk.positions import Positions, fill_fact
 from engine.signals import MarketKind, Side, Signal, Trigger
 from native.gate import Gate, GateReason
 
-FactSink = Callable[[Fact], None]
-
-ACTIVE, REDUCING, HALTED = 0, 1, 2  # as `native.control` numbers them
-WANTED_NAMES: Final = ("active", "reducing", "halted")
+ACTIVE, HALTED = Wanted.ACTIVE, Wanted.HALTED
+WANTED_NAMES: Final = tuple(state.name.lower() for state in Wanted)
 LAG_TO_REFUSE, LAG_TO_HALT = 0.5, 0.9
 GATE_REASONS: Final = (
     None,
@@ -87,7 +86,7 @@ class Desk:
         self.positions = Positions(instruments)
         self.plans: list[Plan | None] = [None] * len(instruments)
         self.is_warming_up = False
-        self.wanted = ACTIVE
+        self.wanted: int = ACTIVE
         self.is_paused = False
         self.sides = "both"
         self.size = 1.0
@@ -275,7 +274,7 @@ class Desk:
         return wishes
 
     def set_wanted(self, state: int, reason: str, now_ns: int) -> list[Wish]:
-        """Raise the wanted state: ACTIVE 0, REDUCING 1, HALTED 2; a lower one is not heard."""
+        """Raise the wanted state, one of `Wanted`; a lower one is not heard."""
         if state <= self.wanted:
             return []
         self._set_state(now_ns, reason, wanted=state)
@@ -290,7 +289,7 @@ class Desk:
         return self.set_wanted(HALTED, "facts_lag", now_ns) if share >= LAG_TO_HALT else []
 
     def adopt(self, fact: PlanFact, orders: list[Order], market: DeskView, now_ns: int) -> list[Wish]:
-        """Go on with a plan of before a restart, after its fills were given to `positions`.
+        """Go on with a plan of before a restart, after all fills were given to `Positions.restore_fill`.
 
         Parameters
         ----------
@@ -301,7 +300,7 @@ class Desk:
         """
         index = market.index
         position = self.positions[index]
-        plan = restored_plan(fact, self._instruments[index], orders, position.closed_money)
+        plan = restored_plan(fact, self._instruments[index], orders, position.closed_before(fact.plan))
         self.plans[index] = plan
         self._n_plans = max(self._n_plans, fact.plan)
         self._gate.set_position(index, position.quantity)
@@ -309,7 +308,7 @@ class Desk:
             self._gate.mark(index, market.best_ask)
         for order in orders:
             self._move_leaves(order.intent, order.leaves)
-        if fact.stage == PlanStage.OVER:
+        if plan.is_over and (position.quantity or not all(is_done(order) for order in orders)):
             plan.begin_exit(Purpose.FLATTEN, now_ns)
         elif plan.stage is not PlanStage.EXITING and position.quantity * plan.side > 0:
             arm_levels(plan, position, market)

@@ -233,12 +233,14 @@ def restored_plan(fact: PlanFact, instrument: Instrument, orders: list[Order], c
         time_stop_ns=0,
         supported_bps=float("nan"),
         is_cost_gated=True,
-        stage=PlanStage.HOLDING if fact.stage == PlanStage.OVER else PlanStage(fact.stage),
+        stage=PlanStage(fact.stage),
         deadline_ns=fact.deadline_ns,
         is_given_up=True,
         hard_stop_price=price(fact.hard_stop),
         peak_bps=fact.peak_bps,
         closed_before=closed_before,
+        exit_purpose=Purpose(fact.outcome) if fact.outcome else None,
+        pnl=fact.pnl,
     )
     for order in orders:
         plan.learn(order)

@@ -39,6 +39,7 @@ class Position:
     """
 
     __slots__ = (
+        "_before",
         "_cash",
         "_cost",
         "_fee_money",
@@ -48,6 +49,7 @@ class Position:
         "_per_commission",
         "_per_money",
         "_per_unit",
+        "_plan",
         "_residue",
         "fees",
         "n_fills",
@@ -65,6 +67,8 @@ class Position:
         self._fee_product = 0  # commissions in the base asset at their fills' prices
         self._fee_money = 0  # commissions in the quote asset, 10^-8 quote
         self._residue = 0  # fine units
+        self._plan = 0  # newest whose fills were restored
+        self._before = 0  # what had been earned before it, 10^-8 quote
         self.fees: dict[str, int] = {}
         self.n_fills = 0
 
@@ -138,6 +142,38 @@ class Position:
                     self._trade(-fine, price)
         self.n_fills += 1
 
+    def restore_fill(self, fill: Fill) -> None:
+        """Take a fill of before a restart into account, in the order of the facts.
+
+        What a finished plan had left over becomes residue again when the next one begins.
+        """
+        if fill.plan > self._plan:
+            self.drop_if_unsellable(fill.price)
+            self._plan, self._before = fill.plan, self.closed_money
+        self.apply_fill(fill)
+
+    def closed_before(self, plan: int) -> int:
+        """Return what was earned before a restored plan, net of fees, in 10^-8 quote."""
+        return self._before if plan == self._plan else self.closed_money
+
+    def drop_if_unsellable(self, price: int) -> bool:
+        """Move what no order could close to the residue; True if nothing is held afterwards.
+
+        Parameters
+        ----------
+        price
+            Price units, at which the venue's least notional is judged.
+        """
+        instrument = self._instrument
+        quantity = instrument.round_quantity_down(abs(self.quantity))
+        if instrument.kind is MarketKind.SPOT and quantity:
+            scale = int(10 ** (instrument.price_digits + instrument.quantity_digits))
+            if self._fine < 0 or price * quantity < instrument.min_notional * scale:
+                quantity = 0
+        if not quantity:
+            self.drop_residue()
+        return not quantity
+
     def drop_residue(self) -> int:
         """Move what is left of the position to the residue at its own cost; returns it in fine units.
 
@@ -185,6 +221,12 @@ class Positions:
         """Give a fill to the position of its instrument; returns that."""
         position = self._positions[fill.instrument]
         position.apply_fill(fill)
+        return position
+
+    def restore_fill(self, fill: Fill) -> Position:
+        """Give a fill of before a restart to the position of its instrument; returns that."""
+        position = self._positions[fill.instrument]
+        position.restore_fill(fill)
         return position
 
 

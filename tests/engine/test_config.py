@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import MarketSettings, describe, load_config, market_settings, scalper_settings
+from engine.config import (
+    Fees,
+    MarketSettings,
+    configured_fees,
+    describe,
+    desk_settings,
+    load_config,
+    market_settings,
+    scalper_settings,
+)
 from engine.errors import ConfigError, InputError
 from engine.settings import Config
 from engine.signals import MarketKind
@@ -288,3 +297,21 @@ def test_scalper_settings_take_the_fees_of_their_market(kind, taker_bps, maker_b
     assert (settings.taker_bps, settings.maker_bps) == (taker_bps, maker_bps)
     assert settings.is_cost_gated
     assert (settings.cooldown_ns, settings.inside_ns) == (30 * 10**9, 300 * 10**9)
+
+
+def test_desk_settings_are_money_in_integers_and_times_in_nanoseconds():
+    settings = desk_settings(Config(), MarketKind.USDM)
+    assert (settings.max_position_money, settings.max_gross_money, settings.max_order_money) == (
+        5_000 * 10**8,
+        10_000 * 10**8,
+        2_000 * 10**8,
+    )
+    assert (settings.rest_ns, settings.signal_age_ns) == (2 * 10**9, 250 * 10**6)
+    assert (settings.hard_stop_multiple, settings.hard_stop_min_bps) == (3.0, 60.0)
+    assert (settings.exit_band_bps, settings.price_band_bps, settings.max_orders_per_s) == (30.0, 30.0, 10)
+
+
+def test_desk_takes_the_fees_of_the_account_where_it_has_told_them():
+    assert configured_fees(Config(), MarketKind.SPOT) == Fees(taker_bps=10.0, maker_bps=10.0)
+    assert desk_settings(Config(), MarketKind.SPOT).taker_bps == 10.0
+    assert desk_settings(Config(), MarketKind.SPOT, Fees(taker_bps=7.5, maker_bps=7.5)).taker_bps == 7.5

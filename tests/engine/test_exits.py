@@ -271,6 +271,7 @@ def test_grown_position_gets_a_new_stop_before_the_old_one_is_withdrawn() -> Non
     rig.fill(order, 3)
     (old,) = rig.working("hard_stop")
     rig.fill(order, 3)
+    rig.advance(300 * NS_PER_MS)
     assert rig.working("hard_stop") == [old]  # not acknowledged yet: only one is in the air
     rig.accept(old)
     rig.advance(100 * NS_PER_MS)

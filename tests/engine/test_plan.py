@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine.facts import PlanFact, decode_fact, encode_fact
 from engine.orders import Fill, Order, OrderEvent, OrderState, Purpose
 from engine.risk.plan import PlanStage, away, new_plan, restored_plan
+from engine.signals import Side
 from tests.engine.desks import NS_PER_S, START_NS, Rig, bitcoin
 
 
@@ -31,6 +32,11 @@ def test_price_away_from_an_average_is_the_nearest_tick_on_the_asked_side(
         assert 0 <= (price - exact if is_up else exact - price) < tick
     else:
         assert price == tick
+
+
+@pytest.mark.parametrize("is_up", [False, True])
+def test_price_on_the_grid_is_not_rounded(is_up) -> None:
+    assert away(1_000_000 * 7, 7, 10.0, 1, 5, is_rounded_up=is_up) == 1_001_000
 
 
 def test_price_below_nothing_is_one_tick() -> None:
@@ -85,7 +91,7 @@ def test_restored_plan_goes_on_with_its_stop_and_its_deadline() -> None:
     other.orders.append(stop)
     for one in (rig.orders[0],):
         assert one.state is OrderState.FILLED
-    other.desk.positions[0].apply_fill(_fill_of(rig))
+    other.desk.positions.restore_fill(_fill_of(rig))
     other.carry(other.desk.adopt(fact, [rig.orders[0], stop], other.market, other.market.now_ns))
     assert other.plan.stage == "holding"
     assert (other.plan.stop_price, other.plan.target_price) == (rig.plan.stop_price, rig.plan.target_price)
@@ -96,13 +102,48 @@ def test_restored_plan_goes_on_with_its_stop_and_its_deadline() -> None:
     assert other.enter() is None  # the plan is known: one per instrument
 
 
+def test_restored_plan_counts_what_it_had_earned_before() -> None:
+    rig = Rig()
+    rig.hold()
+    rig.command("flatten")
+    rig.fill(rig.working("flatten")[0], 4, price=1_000_999)
+    rig.tell(rig.orders[-1], OrderEvent.EXPIRED)
+    fact = rig.of(PlanFact)[-1]
+    other = Rig()
+    first = _fill_of(rig)
+    older = msgspec.structs.replace(first, plan=0, side=Side.SELL, price=900_000)
+    for one in (
+        older,
+        msgspec.structs.replace(older, side=Side.BUY),
+        first,
+        msgspec.structs.replace(first, side=Side.SELL, quantity=4, price=1_000_999),
+    ):
+        other.desk.positions.restore_fill(one)
+    other.carry(other.desk.adopt(fact, [], other.market, other.market.now_ns))
+    (exit_order,) = other.working()
+    other.fill(exit_order, price=1_000_999)
+    assert other.plan.is_over
+    assert other.plan.pnl == 10**8
+
+
+def test_restored_plan_that_was_over_stays_over_and_says_nothing_new() -> None:
+    rig = Rig()
+    rig.hold()
+    rig.fill(rig.working("hard_stop")[0])
+    fact = rig.of(PlanFact)[-1]
+    other = Rig()
+    assert other.desk.adopt(fact, [], other.market, 0) == []
+    assert (other.plan.is_over, other.plan.exit_purpose, other.plan.pnl) == (True, "hard_stop", fact.pnl)
+    assert other.facts == []
+
+
 def test_restored_plan_overdue_closes_at_once() -> None:
     rig = Rig()
     rig.hold()
     fact = rig.of(PlanFact)[-1]
     other = Rig()
     other.market.now_ns = fact.deadline_ns + 1
-    other.desk.positions[0].apply_fill(_fill_of(rig))
+    other.desk.positions.restore_fill(_fill_of(rig))
     other.carry(other.desk.adopt(fact, [], other.market, other.market.now_ns))
     assert [order.intent.purpose for order in other.working()] == ["time"]
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +161,24 @@ def test_residue_leaves_the_position_without_profit_or_loss() -> None:
     assert (position.quantity, position.residue) == (0, 900)
     assert position.closed_money == profit == position.equity_money(1)
     assert position.drop_residue() == 0
+
+
+def test_restored_fills_find_the_residue_and_the_profit_of_each_plan_again() -> None:
+    position = Position(bitcoin(MarketKind.SPOT))
+    first = fill(price=10_000_000, quantity=100_000, commission=900, asset="BTC")
+    sold = fill(Side.SELL, 10_100_000, 98_000)
+    next_one = msgspec.structs.replace(first, plan=2)
+    for one in (first, sold):
+        position.restore_fill(one)
+    assert (position.quantity, position.residue) == (1_100, 0)
+    earned = position.closed_money
+    position.restore_fill(next_one)
+    assert (position.quantity, position.residue) == (99_100, 1_100)
+    assert position.closed_before(2) == earned
+    assert not position.drop_if_unsellable(10_000_000)
+    position.restore_fill(msgspec.structs.replace(sold, plan=2))
+    assert position.drop_if_unsellable(10_000_000)
+    assert (position.quantity, position.residue) == (0, 2_200)
 
 
 def test_futures_fee_in_base_is_valued_at_the_fill_and_changes_no_position() -> None:
