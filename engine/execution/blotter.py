@@ -304,8 +304,7 @@ class Blotter:
         if len(self._finished) > self._max_finished:
             forgotten = self._finished.popleft()
             del self._orders[forgotten]
-            if self._unanswered.pop(forgotten, None) is not None:
-                self._first_ns = None
+            self._unanswered.pop(forgotten, None)
 
 
 def _fill(intent: Intent, report: Report) -> Fill:
