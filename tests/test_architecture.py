@@ -43,6 +43,7 @@ ENGINE_FLOORS: dict[str, int] = {
             "sim.filters",
             "sim.account",
             "sim.requests",
+            "sim.reports",
             "sim.exchange",
             "sim.paper",
             "sim.embedded",

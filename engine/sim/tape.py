@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ SNAPSHOT_LEVELS = 1_000
 TRIP_NS = 1_600_000
 NEVER = 1 << 62
 MS = 1_000_000
+FIRST_TRADE_IDS: dict[Market, int] = {"spot": 3_735_683_259, "usdm": 5_266_583_936}
 FILL = int(MatchKind.MATCH_FILL)
 
 Levels = list[tuple[int, int]]
@@ -147,7 +149,6 @@ class Publication:
         self.shapes = Shapes(crowd.spec)
         self.depth_updates = self.levels = self.tickers = self.trades = 0
         self.low = self.high = 0
-        self.answer_ns = NEVER
         self._receive = receive
         self._trip_ns = trip_ns
         self._trip_spread = trip_ns * 7 // 16
@@ -164,35 +165,39 @@ class Publication:
         self._best = (0, 0, 0, 0)
         self._recv_ns = 0
         self._depth_ns = crowd.now_ns + self._depth_gap_ns()
-        self._snapshot_ns = NEVER
-        self._answer = ""
+        self._questions: deque[int] = deque()
+        self._answers: deque[tuple[int, str]] = deque()
 
     @property
     def next_ns(self) -> int:
-        """Venue time of the next depth update, or of the snapshot that was asked for."""
-        return min(self._depth_ns, self._snapshot_ns)
+        """Venue time of the next depth update, or of the next snapshot that was asked for."""
+        return min(self._depth_ns, self._questions[0]) if self._questions else self._depth_ns
+
+    @property
+    def answer_ns(self) -> int:
+        """Venue time at which the next snapshot leaves; `NEVER` when none is read."""
+        return self._answers[0][0] if self._answers else NEVER
 
     def ask_snapshot(self, at_ns: int) -> None:
-        """Have the book read at `at_ns`; its answer leaves the venue later. The newest question counts."""
-        self._snapshot_ns = at_ns
+        """Have the book read at `at_ns`, not before an earlier question; the answer leaves later."""
+        self._questions.append(at_ns)
 
     def publish(self) -> None:
         """Publish the depth update, or read the snapshot, that is due at `next_ns`."""
-        if self._depth_ns <= self._snapshot_ns:
+        if not self._questions or self._depth_ns <= self._questions[0]:
             self._publish_depth(self._depth_ns)
             self._depth_ns += self._depth_gap_ns()
             return
-        now = self._snapshot_ns
+        now = self._questions.popleft()
         bids = self._book.depth(1, SNAPSHOT_LEVELS)
         asks = self._book.depth(-1, SNAPSHOT_LEVELS)
-        self._answer = self.shapes.snapshot(self._now_id(), now // MS, bids, asks)
-        self.answer_ns = now + SNAPSHOT_TRIP_NS
-        self._snapshot_ns = NEVER
+        text = self.shapes.snapshot(self._now_id(), now // MS, bids, asks)
+        self._answers.append((now + SNAPSHOT_TRIP_NS, text))
 
     def answer(self) -> None:
-        """Send the snapshot that was read."""
-        self._send(self.answer_ns, self._answer, is_snapshot=True)
-        self.answer_ns = NEVER
+        """Send the snapshot that leaves at `answer_ns`."""
+        at_ns, text = self._answers.popleft()
+        self._send(at_ns, text, is_snapshot=True)
 
     def tell(self, now: int, events: list[MatchedEvent]) -> None:
         """Publish the trades among `events` of venue time `now`, and the best prices if they changed."""
@@ -335,8 +340,7 @@ def synthesise(seconds: float, seed: int, market: Market, out: Path, truth: Path
         raise ValueError(f"market must be 'spot' or 'usdm', found {market!r}")
     truths: list[Truth] = []
     spec = btcusdt(market)
-    first_trade_id = 5_266_583_936 if market == "usdm" else 3_735_683_259
-    crowd = Crowd(spec, seed, START_NS, first_trade_id=first_trade_id, on_truth=truths.append)
+    crowd = Crowd(spec, seed, START_NS, first_trade_id=FIRST_TRADE_IDS[market], on_truth=truths.append)
     end_ns = START_NS + int(seconds * NS)
     with opened(out) as stream:
         tape = Tape(crowd, seed, stream)
