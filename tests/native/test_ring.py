@@ -248,16 +248,41 @@ def test_torn_record_when_the_writer_died_in_it_then_only_committed_ones_are_see
         assert (reader.n_overruns, reader.n_lost, reader.lag) == (0, 0, 0)
 
 
-def test_torn_record_when_it_lies_over_the_oldest_then_those_are_told_as_lost(path: Path) -> None:
+@pytest.mark.parametrize("span", [8, 32, 512])
+def test_torn_record_when_it_lies_over_the_oldest_then_that_one_is_told_as_lost(
+    path: Path, span: int
+) -> None:
     writer = make(path, durable_readers=("journal",))
     for i in range(1, 9):
         writer.append(0, bytes([i]) * 488, i)
-    # The ring is full to the byte; the writer dies after a third of record 9, over record 1.
-    poke(path, RESERVED, struct.pack("<q", 4096 + 512))
-    poke(path, HEADER, struct.pack("<QQQ", 512, 9, 9) + b"\x09" * 140)
+    # The ring is full to the byte; the writer dies in record 9, over record 1.
+    poke(path, RESERVED, struct.pack("<q", 4096 + span))
+    poke(path, HEADER, struct.pack("<Q", 512))
+    poke(path, HEADER + 8, b"\x09" * (span // 3))
     journal = opened(path, "journal", is_durable=True, from_start=False)
     assert [(record[0], set(record[3])) for record in journal.read(99)] == [(i, {i}) for i in range(2, 9)]
     assert (journal.n_overruns, journal.n_lost) == (1, 1)
+
+
+def test_record_when_it_would_reach_over_the_end_of_its_lap_then_reading_says_so(path: Path) -> None:
+    writer, reader = make(path), opened(path)
+    for _ in range(8):
+        writer.append(0, bytes(488), 0)
+    assert len(reader.read(7)) == 7
+    writer.append(0, bytes(488), 0)
+    poke(path, HEADER + 7 * 512, struct.pack("<Q", 24 + 512))
+    late = opened(path)
+    with pytest.raises(RingError, match="damaged at byte 3584"):
+        late.read(99)
+
+
+def test_overrun_when_told_then_reading_goes_on_at_the_oldest_sound_place(path: Path) -> None:
+    writer, slow = make(path), SlowRing(4096)
+    for i in range(600):
+        writer.append(0, b"x" * (i % 50), i)
+        slow.append(0, b"x" * (i % 50), i)
+        if slow.is_overrun(0):
+            assert opened(path).read(1) == [slow.records[slow.resume()]]
 
 
 @pytest.mark.parametrize(

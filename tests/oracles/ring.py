@@ -40,11 +40,14 @@ class SlowRing:
     def resume(self) -> int:
         """Return the number of records before the one where an overrun reader goes on.
 
-        That is the oldest whole record which is the first to begin in a sixteenth of the ring.
+        That is the oldest whole one among the sixteen marks. A mark is the first record to begin in its
+        sixteenth of the ring; the first of the next lap takes its place.
         """
         part = self.capacity // PARTS
+        marks: dict[int, int] = {}
         for i, start in enumerate(self.starts):
-            is_first = i == 0 or self.starts[i - 1] // part < start // part
-            if is_first and not self.is_overrun(start):
-                return i
-        return len(self.records)
+            if i == 0 or self.starts[i - 1] // part < start // part:
+                marks[start // part % PARTS] = i
+        return min(
+            (i for i in marks.values() if not self.is_overrun(self.starts[i])), default=len(self.records)
+        )
