@@ -288,7 +288,8 @@ def watch(
     is_new = True
     while True:
         fds = [pipe] if keyboard is None else [pipe, keyboard.fd]
-        ready, _, _ = select.select(fds, [], [], max(next_draw_s - now_s(), 0.0) if is_new else IDLE_S)
+        until_draw_s = max(next_draw_s - now_s(), 0.0)
+        ready, _, _ = select.select(fds, [], [], until_draw_s if is_new else IDLE_S)
         # Keys first: what they mean was decided by the picture that was seen.
         if keyboard is not None and keyboard.fd in ready:
             typed = keyboard.read()
@@ -307,7 +308,8 @@ def watch(
             continue
         if (newest := pictures.newest()) is not None:
             state, came_s = newest, now
-        lines = _lines(keys.message(now), now - came_s, pictures.unreadable, state, keyboard)
+        silent_s = 0.0 if is_over else now - came_s
+        lines = _lines(keys.message(now), silent_s, pictures.unreadable, state, keyboard)
         if is_over:
             screen.draw(state, (lines[0], ENDED), is_last=True)
             return

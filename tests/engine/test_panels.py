@@ -155,6 +155,13 @@ def test_flat_engine_without_a_book_shows_dashes() -> None:
     assert "9223372036854775807" not in text
 
 
+def test_book_stands_from_the_highest_ask_down_to_the_lowest_bid() -> None:
+    text = drawn(changed(asks=STATE.asks[:3], bids=STATE.bids[:3]), 80, 24)
+    prices = re.findall(r"│ ([0-9,.]+|spread)? ", re.sub(r" +", " ", text))
+    ladder = [price for price in prices if price.startswith(("60,000", "59,999", "spread"))]
+    assert ladder == ["60,000.30", "60,000.20", "60,000.10", "spread", "60,000.00", "59,999.90", "59,999.80"]
+
+
 def test_bars_give_way_to_digits() -> None:
     coin = changed(price_digits=8, quantity_digits=8, bids=((6_712_345_678, 1_234_567_890_123),), asks=())
     text = drawn(coin, 80, 24)

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.runreport import (
@@ -201,6 +201,7 @@ def test_durations_prices_and_numbers_that_are_not_known_are_a_dash() -> None:
 
 
 @pytest.mark.slow
+@settings(deadline=None, max_examples=30)
 @given(state=STRANGE)
 def test_whatever_the_state_the_line_is_told(state: ViewState) -> None:
     assert state.position.quantity in progress_line(state)

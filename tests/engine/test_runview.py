@@ -1,8 +1,10 @@
 """The terminal of a running engine: keys become commands, the newest picture is drawn, all is given back."""
 
+import fcntl
 import io
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine.commands import Command, Verb
+from engine.commandsocket import CommandServer, Request
 from engine.runstate import ViewState
 from engine.runview import (
     CONFIRM_S,
@@ -163,6 +166,7 @@ def test_pasted_text_is_no_key(keys: Keys, engine: Engine) -> None:
     assert "10 characters at once" in keys.message(10.0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.binary(max_size=8), st.floats(0.0, 5.0))))
 def test_whatever_is_typed_nothing_halts_without_two_k(typed: list[tuple[bytes, float]]) -> None:
     engine = Engine()
@@ -218,6 +222,7 @@ def test_line_without_an_end_is_dropped_and_does_not_grow() -> None:
         assert pictures.newest() is None
     pictures.take(b"rest of it\n")
     assert pictures.newest() is None
+    assert pictures.unreadable == 0
     pictures.take(line(STATE))
     assert pictures.newest() == STATE
 
@@ -317,6 +322,76 @@ def test_keys_typed_become_commands_and_their_outcome_is_drawn(
     assert "flatten: did flatten" in text.getvalue()
 
 
+def test_engine_that_sends_more_pictures_than_can_be_drawn_is_shown_the_newest(engine: Engine) -> None:
+    text = io.StringIO()
+    view = screen(text)
+    pipe, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 1 << 20)
+    for i in range(50):
+        os.write(into, line(msgspec.structs.replace(STATE, symbol=f"COIN{i}")))
+    os.close(into)
+    try:
+        watch(pipe, None, Keys(engine.send), view, lambda: 0.0)  # no time passes: one picture, then the last
+    finally:
+        os.close(pipe)
+        view.close()
+    symbols = dict.fromkeys(re.findall(r"COIN\d+", text.getvalue()))
+    assert len(symbols) == 2
+    assert list(symbols)[-1] == "COIN49"
+
+
+def test_engine_that_sends_no_more_pictures_is_said_to_be_silent(
+    engine: Engine, terminal: tuple[int, int]
+) -> None:
+    far, near = terminal
+    text = io.StringIO()
+    view, keyboard = screen(text), Keyboard(near)
+    pipe, into = os.pipe()
+    os.write(into, line(STATE))
+    done: list[str] = []
+
+    def once(name: str, act: Callable[[], object]) -> None:
+        if name not in done:
+            done.append(name)
+            act()
+
+    def now_s() -> float:
+        if "is silent" in text.getvalue():
+            once("end", lambda: os.close(into))
+            return 200.0
+        if "ACTIVE" in text.getvalue():
+            once("key", lambda: os.write(far, b"x"))
+            return 100.0
+        return 0.0
+
+    try:
+        watch(pipe, keyboard, Keys(engine.send), view, now_s)
+    finally:
+        keyboard.restore()
+        os.close(pipe)
+        view.close()
+    assert done == ["key", "end"]
+    assert "no picture for 100 s: the engine is silent" in text.getvalue()
+    assert "silent" not in text.getvalue().rpartition("BTCUSDT")[2]
+
+
+def test_terminal_without_unicode_gets_letters_that_it_has() -> None:
+    out = io.BytesIO()
+    file = io.TextIOWrapper(out, encoding="ascii", errors="replace")
+    environ = {"TERM": "xterm", "NO_COLOR": "1"}
+    console = Console(file=file, force_terminal=True, width=120, height=40, _environ=environ)
+    view = Screen(console, lambda: 0.0)
+    view.draw(STATE, ("", HELP))
+    view.close()
+    file.flush()
+    written = out.getvalue().decode("ascii")
+    text = written.rpartition("Remora")[2].partition("\x1b[?25h")[0]
+    assert "##########" in text
+    assert "+-" in text
+    assert text.count("?") == 3  # those of the profiles that are not ready
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", written)
+
+
 def test_view_without_a_keyboard_says_so() -> None:
     text = io.StringIO()
     view = screen(text)
@@ -380,7 +455,7 @@ def test_keyboard_whose_terminal_is_gone_reads_nothing() -> None:
 
 START = (
     "import os, runpy, sys; os.open(sys.argv[1], os.O_RDWR); "
-    "sys.argv = ['runview', '--socket', '/nowhere/socket']; "
+    "sys.argv = ['runview', '--socket', sys.argv[2]]; "
     "runpy.run_module('engine.runview', run_name='__main__')"
 )
 
@@ -388,12 +463,12 @@ START = (
 class Process:
     """The view as a process of its own on a pseudo-terminal that is its controlling one."""
 
-    def __init__(self, near: int, far: int, stdout: int) -> None:
+    def __init__(self, near: int, far: int, stdout: int, socket: Path) -> None:
         self.far = far
         self.seen = b""
         environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
         self.child = subprocess.Popen(
-            [sys.executable, "-c", START, os.ttyname(near)],
+            [sys.executable, "-c", START, os.ttyname(near), str(socket)],
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -412,18 +487,14 @@ class Process:
             assert select.select([self.far], [], [], 20)[0], self.seen[-2000:]
             self.seen += os.read(self.far, 65_536)
 
-    def drain(self) -> None:
-        while select.select([self.far], [], [], 0)[0]:
-            self.seen += os.read(self.far, 65_536)
-
 
 @pytest.fixture
-def start(terminal: tuple[int, int]) -> Iterator[Callable[..., Process]]:
+def start(terminal: tuple[int, int], tmp_path: Path) -> Iterator[Callable[..., Process]]:
     far, near = terminal
     started: list[Process] = []
 
     def begin(stdout: int = near) -> Process:
-        started.append(Process(near, far, stdout))
+        started.append(Process(near, far, stdout, tmp_path / "socket"))
         return started[-1]
 
     yield begin
@@ -434,7 +505,7 @@ def start(terminal: tuple[int, int]) -> Iterator[Callable[..., Process]]:
 
 @pytest.mark.slow
 def test_process_draws_obeys_survives_ctrl_c_and_ends_with_the_pipe(
-    start: Callable[..., Process], terminal: tuple[int, int]
+    start: Callable[..., Process], terminal: tuple[int, int], tmp_path: Path
 ) -> None:
     far, near = terminal
     before = termios.tcgetattr(near)
@@ -445,6 +516,16 @@ def test_process_draws_obeys_survives_ctrl_c_and_ends_with_the_pipe(
     os.write(far, b"\x03")  # Ctrl-C reaches it as SIGINT
     os.write(far, b"f")
     view.until(b"NOT CONFIRMED")
+    server = CommandServer(tmp_path / "socket")
+    os.write(far, b"p")
+    requests: list[Request] = []
+    while not requests:
+        assert select.select([server], [], [], 20)[0]
+        requests = server.poll()
+    assert [one.command for one in requests] == [Command(verb=Verb.PAUSE)]
+    requests[0].answer(b'{"state":"active","paused":true,"position":"0.016","orders":2}')
+    view.until(b"pause: done, now active, paused, position 0.016")
+    server.close()
     view.show(HALTED)
     view.until(b"HALTED")
     assert view.child.stdin is not None
