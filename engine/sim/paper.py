@@ -7,23 +7,23 @@ is refused, a triggered stop waits until it is, and a resting order fills late r
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from msgspec.structs import replace
 
 from engine.clock import Clock
 from engine.instruments import Instrument
-from engine.orders import OrderKind, OrderLife, PlaceOrder, Report, ReportKind
+from engine.orders import OrderKind, OrderLife, PlaceOrder, ReportKind
 from engine.signals import MarketKind, Side
 from engine.sim.account import Account
 from engine.sim.filters import Rejection
 from engine.sim.paperbook import PaperBook, Print
+from engine.sim.reports import Reports, VenueOrder
 from engine.sim.requests import (
-    CANCEL,
+    PLACE,
     Cancel,
     Delivery,
+    DeliveryKind,
     Latency,
     Malformed,
     Place,
@@ -34,10 +34,10 @@ from engine.venues.venue import SendStatus
 from native.market import Market
 
 NEVER_NS: Final = 2**63 - 1
-KEPT_ORDERS: Final = 1_024
 TAKERS: Final = frozenset({OrderLife.IOC, OrderLife.FOK})
 
 NO_BOOK: Final = Rejection(-1008, "The book is not valid now: a taker order has no price.")
+UNKNOWN_ID: Final = Rejection(-2013, "Order does not exist.")
 UNKNOWN_ORDER: Final = Rejection(-2011, "Unknown order sent.")
 NOTHING_LEFT: Final = "Nothing is offered within the order's limit."
 TOO_LITTLE: Final = "Less is offered within the limit than must be filled at once."
@@ -50,15 +50,9 @@ def is_reached(side: Side, trigger: int, price: int) -> bool:
     return (price - trigger) * int(side) >= 0
 
 
-@dataclass(slots=True)
-class _Told:
-    """What the venue knows of one order, open or over."""
-
-    order: PlaceOrder
-    venue_order_id: int
-    filled: int = 0
-    fills: list[Report] = field(default_factory=list)
-    last: Report | None = None  # how it ended
+def mean_travel() -> float:
+    """Make every travel as long as the mean: a recording is not played twice with other luck."""
+    return 1.0
 
 
 class PaperExchange:
@@ -71,7 +65,7 @@ class PaperExchange:
     account
         Of the same instrument; says what may be placed and takes the fills, fees included.
     latency
-        Requests arrive `order_ns` after they were sent, reports are received `response_ns` after they arose.
+        Everything travels for the mean of it.
     clock
         Corridor time, in which requests are sent.
     market
@@ -86,8 +80,7 @@ class PaperExchange:
     * A stop triggers at a trade at or beyond its price and takes from the book at the end of that read. One
       that is passed already when it arrives is refused.
     * A reduce-only order is cut as soon as the position no longer needs it; the cut rest expires.
-    * A query tells all fills of the order again, then where it stands: told twice, a fill has the same id.
-      The last 1,024 orders that are over are remembered.
+    * An order that is over is asked for: its fills again, with the same ids, then how it ended.
 
     Cost: a request some ten microseconds; a read nothing while no order of ours rests or waits, else its
     trades are read once more, some microseconds each.
@@ -99,12 +92,12 @@ class PaperExchange:
         self.account = account
         self.book = PaperBook(market)
         self._instrument = instrument
-        self._latency = latency
+        self._order_ns = latency.order_ns + int(latency.order_ns * 7 / 16 * mean_travel())
         self._clock = clock
         self._market = market
         self._requests: deque[tuple[int, bytes]] = deque()
-        self._reports: deque[Delivery] = deque()
-        self._told: dict[str, _Told] = {}
+        self._reports = Reports(instrument.symbol, latency.response_ns, mean_travel)
+        self._ours: dict[str, VenueOrder] = {}
         self._over: deque[str] = deque()
         self._triggered: list[str] = []
         self._n_orders = 0
@@ -112,19 +105,19 @@ class PaperExchange:
         self._last_trade_id = -1
         for name, entry in account.open_orders.items():
             # Of a venue that was opened again: only stops outlive it.
-            self._n_orders += 1
-            self._told[name] = _Told(entry.order, self._n_orders)
+            self._ours[name] = self._known(entry.order)
 
     def send(self, request: bytes) -> SendStatus:
         """Take one request; it arrives after the order latency."""
-        self._requests.append((self._clock.now_ns() + self._latency.order_ns, request))
+        self._requests.append((self._clock.now_ns() + self._order_ns, request))
         return SendStatus.SENT
 
     @property
     def next_ns(self) -> int:
         """When the next request arrives or the next report is received; 2^63 - 1 if neither."""
         arrival = self._requests[0][0] if self._requests else NEVER_NS
-        return min(arrival, self._reports[0].at_ns if self._reports else NEVER_NS)
+        under_way = self._reports.under_way
+        return min(arrival, under_way[0].recv_ns if under_way else NEVER_NS)
 
     def advance(self, now_ns: int) -> None:
         """Let the requests arrive that are due by `now_ns`, each at its own time."""
@@ -135,8 +128,10 @@ class PaperExchange:
     def take(self, now_ns: int) -> list[Delivery]:
         """Return the reports received by `now_ns`, oldest first."""
         found = []
-        while self._reports and self._reports[0].at_ns <= now_ns:
-            found.append(self._reports.popleft())
+        under_way = self._reports.under_way
+        while under_way and under_way[0].recv_ns <= now_ns:
+            report = under_way.popleft()
+            found.append(Delivery(report.recv_ns, DeliveryKind.REPORT, report))
         return found
 
     def on_read(self, payloads: list[bytes], recv_ns: int) -> None:
@@ -156,9 +151,9 @@ class PaperExchange:
         self._last_trade_id = self._market.last_trade_id
         waited = [name for name, order in self.book.resting.items() if order.ahead is None]
         for name, quantity in self.book.on_read(prints):
-            told = self._told[name]
-            self._fill(told, told.order.price, quantity, recv_ns, is_maker=True)
-            self._finish_filled(told, recv_ns)
+            known = self._ours[name]
+            self._fill(known, known.order.price, quantity, recv_ns, is_maker=True)
+            self._finish_filled(known, recv_ns)
             self._cut_excess(recv_ns)
         self._drop_crossing(waited, recv_ns)
         for one in prints:
@@ -167,7 +162,7 @@ class PaperExchange:
             names, self._triggered = self._triggered, []
             for name in names:
                 if name in self.account.open_orders:
-                    self._execute_stop(self._told[name], recv_ns)
+                    self._execute_stop(self._ours[name], recv_ns)
 
     # Requests.
 
@@ -180,8 +175,8 @@ class PaperExchange:
         elif isinstance(found, Query):
             self._query(found.client_order_id, at_ns)
         elif isinstance(found, Malformed) and found.client_order_id:
-            kind = ReportKind.CANCEL_REJECTED if found.method == CANCEL else ReportKind.REJECTED
-            self._report(kind, found.client_order_id, at_ns, reason=found.rejection.reason)
+            kind = ReportKind.REJECTED if found.method == PLACE else ReportKind.CANCEL_REJECTED
+            self._reports.refuse(at_ns, kind, found.client_order_id, found.rejection)
 
     def _place(self, order: PlaceOrder, at_ns: int) -> None:
         is_taker = order.kind is OrderKind.MARKET or order.life in TAKERS
@@ -199,26 +194,25 @@ class PaperExchange:
             refused = self._refused(order, mark)
             quantity = quantity if refused is None else refused
         if isinstance(quantity, Rejection):
-            # The id of an order that is known keeps its story.
-            self._report(ReportKind.REJECTED, order.client_order_id, at_ns, reason=quantity.reason)
+            self._reports.refuse(at_ns, ReportKind.REJECTED, order.client_order_id, quantity)
             return
-        self._n_orders += 1
-        told = _Told(order, self._n_orders)
-        self._told[order.client_order_id] = told
+        known = self._known(order)
+        self._reports.forget(order.client_order_id)
+        self._ours[order.client_order_id] = known
         self.account.open(order, quantity, worst=worst)
-        self._report(ReportKind.ACCEPTED, order.client_order_id, at_ns)
+        self._reports.tell(at_ns, ReportKind.ACCEPTED, known)
         if order.kind is OrderKind.STOP_MARKET:
             return
         if order.life is OrderLife.FOK:
             offered = self.book.offers(order.side, limit, quantity)
             if sum(part.quantity for part in offered) < quantity:
-                self._end(told, at_ns, TOO_LITTLE)
+                self._end(known, at_ns, TOO_LITTLE)
                 return
         if order.life is not OrderLife.GTX:
-            self._take(told, limit, quantity, at_ns)
-        left = self._leaves(told)
+            self._take(known, limit, quantity, at_ns)
+        left = self._leaves(known)
         if left and is_taker:
-            self._end(told, at_ns, NOTHING_LEFT)
+            self._end(known, at_ns, NOTHING_LEFT)
         elif left:
             self.book.rest(order.client_order_id, order.side, order.price, left)
         self._cut_excess(at_ns)
@@ -242,22 +236,18 @@ class PaperExchange:
         return None
 
     def _cancel(self, name: str, at_ns: int) -> None:
-        if name not in self.account.open_orders:
-            self._report(ReportKind.CANCEL_REJECTED, name, at_ns, reason=UNKNOWN_ORDER.reason)
-            return
-        self._end(self._told[name], at_ns, "", ReportKind.CANCELLED)
+        known = self._ours.get(name)
+        if known is None:
+            self._reports.refuse(at_ns, ReportKind.CANCEL_REJECTED, name, UNKNOWN_ORDER)
+        else:
+            self._end(known, at_ns, "", ReportKind.CANCELLED)
 
     def _query(self, name: str, at_ns: int) -> None:
-        told = self._told.get(name)
-        if told is None:
-            self._report(ReportKind.ABSENT, name, at_ns)
-            return
-        for report in told.fills:
-            self._deliver(report, at_ns)
-        if name in self.account.open_orders:
-            self._report(ReportKind.STATUS, name, at_ns)
-        elif told.last is not None:
-            self._deliver(told.last, at_ns)
+        known = self._ours.get(name)
+        if known is not None:
+            self._reports.tell(at_ns, ReportKind.STATUS, known)
+        elif not self._reports.repeat(at_ns, name):
+            self._reports.refuse(at_ns, ReportKind.ABSENT, name, UNKNOWN_ID)
 
     # The market.
 
@@ -291,17 +281,17 @@ class PaperExchange:
             ):
                 self._triggered.append(name)
 
-    def _execute_stop(self, told: _Told, at_ns: int) -> None:
-        order, name = told.order, told.order.client_order_id
+    def _execute_stop(self, known: VenueOrder, at_ns: int) -> None:
+        order, name = known.order, known.order.client_order_id
         mark = (self._market.best_bid + self._market.best_ask) // 2
         worst = self._worst(order, order.quantity, mark)
         quantity = self.account.trigger(name, mark=mark, worst=worst)
         if isinstance(quantity, Rejection):
-            self._end(told, at_ns, quantity.reason)
+            self._end(known, at_ns, quantity.reason)
             return
-        self._take(told, 0, quantity, at_ns)
-        if self._leaves(told):
-            self._end(told, at_ns, NOTHING_LEFT)
+        self._take(known, 0, quantity, at_ns)
+        if self._leaves(known):
+            self._end(known, at_ns, NOTHING_LEFT)
         self._cut_excess(at_ns)
 
     def _worst(self, order: PlaceOrder, quantity: int, mark: int) -> int:
@@ -313,51 +303,36 @@ class PaperExchange:
             return
         for name in waited:
             order = self.book.resting.get(name)
-            told = self._told[name]
+            known = self._ours[name]
             if (
                 order is not None
-                and told.order.life is OrderLife.GTX
+                and known.order.life is OrderLife.GTX
                 and self.book.would_take(order.side, order.price)
             ):
-                self._end(told, at_ns, WOULD_TAKE)
+                self._end(known, at_ns, WOULD_TAKE)
 
     # What follows.
 
-    def _take(self, told: _Told, limit: int, quantity: int, at_ns: int) -> None:
-        for price, part in self.book.take(told.order.side, limit, quantity):
-            self._fill(told, price, part, at_ns, is_maker=False)
-        self._finish_filled(told, at_ns)
+    def _take(self, known: VenueOrder, limit: int, quantity: int, at_ns: int) -> None:
+        for price, part in self.book.take(known.order.side, limit, quantity):
+            self._fill(known, price, part, at_ns, is_maker=False)
+        self._finish_filled(known, at_ns)
 
-    def _fill(self, told: _Told, price: int, quantity: int, at_ns: int, *, is_maker: bool) -> None:
-        name = told.order.client_order_id
-        charge = self.account.fill(name, price, quantity, is_maker=is_maker)
-        told.filled += quantity
+    def _fill(self, known: VenueOrder, price: int, quantity: int, at_ns: int, *, is_maker: bool) -> None:
+        charge = self.account.fill(known.order.client_order_id, price, quantity, is_maker=is_maker)
         self._n_fills += 1
-        report = Report(
-            kind=ReportKind.FILL,
-            client_order_id=name,
-            symbol=told.order.symbol,
-            venue_order_id=told.venue_order_id,
-            venue_ns=at_ns,
-            filled=told.filled,
-            trade_id=self._n_fills,
-            price=price,
-            quantity=quantity,
-            commission=charge.amount,
-            commission_asset=charge.asset,
-            is_maker=is_maker,
+        self._reports.fill(
+            at_ns, known, charge, level=(price, quantity), trade_id=self._n_fills, is_maker=is_maker
         )
-        told.fills.append(report)
-        self._deliver(report, at_ns)
 
-    def _finish_filled(self, told: _Told, at_ns: int) -> None:
+    def _finish_filled(self, known: VenueOrder, at_ns: int) -> None:
         # Nothing is left of it: either it is filled, or the rest was cut before.
-        if self._leaves(told) == 0 and told.last is None:
-            if told.filled < told.order.quantity:
-                self._end(told, at_ns, REDUCED)
+        if self._leaves(known) == 0 and known.order.client_order_id in self._ours:
+            if known.filled < known.order.quantity:
+                self._end(known, at_ns, REDUCED)
             else:
-                told.last = told.fills[-1]
-                self._forget(told)
+                del self._ours[known.order.client_order_id]
+                self._reports.remember(known)
 
     def _cut_excess(self, at_ns: int) -> None:
         for name, stays in self.account.excess():
@@ -365,41 +340,20 @@ class PaperExchange:
                 self.account.cut(name, stays)
                 self.book.cut(name, stays)
             else:
-                self._end(self._told[name], at_ns, REDUCED)
+                self._end(self._ours[name], at_ns, REDUCED)
 
-    def _leaves(self, told: _Told) -> int:
-        entry = self.account.open_orders.get(told.order.client_order_id)
+    def _leaves(self, known: VenueOrder) -> int:
+        entry = self.account.open_orders.get(known.order.client_order_id)
         return 0 if entry is None else entry.leaves
 
-    def _end(self, told: _Told, at_ns: int, reason: str, kind: ReportKind = ReportKind.EXPIRED) -> None:
-        name = told.order.client_order_id
+    def _end(self, known: VenueOrder, at_ns: int, reason: str, kind: ReportKind = ReportKind.EXPIRED) -> None:
+        name = known.order.client_order_id
         if name in self.account.open_orders:
             self.account.close(name)
         self.book.cut(name, 0)
-        told.last = self._report(kind, name, at_ns, reason=reason)
-        self._forget(told)
+        del self._ours[name]
+        self._reports.remember(known, self._reports.tell(at_ns, kind, known, reason))
 
-    def _forget(self, told: _Told) -> None:
-        self._over.append(told.order.client_order_id)
-        if len(self._over) > KEPT_ORDERS:
-            oldest = self._over.popleft()
-            if oldest not in self.account.open_orders:
-                self._told.pop(oldest, None)
-
-    def _report(self, kind: ReportKind, name: str, at_ns: int, *, reason: str = "") -> Report:
-        told = self._told.get(name)
-        report = Report(
-            kind=kind,
-            client_order_id=name,
-            symbol=self._instrument.symbol,
-            venue_order_id=0 if told is None else told.venue_order_id,
-            venue_ns=at_ns,
-            filled=0 if told is None else told.filled,
-            reason=reason,
-        )
-        self._deliver(report, at_ns)
-        return report
-
-    def _deliver(self, report: Report, at_ns: int) -> None:
-        recv_ns = at_ns + self._latency.response_ns
-        self._reports.append(Delivery(recv_ns, replace(report, recv_ns=recv_ns)))
+    def _known(self, order: PlaceOrder) -> VenueOrder:
+        self._n_orders += 1
+        return VenueOrder(order, self._n_orders)
