@@ -2,6 +2,7 @@
  *
  *   ring_driver write RING ACKNOWLEDGED   append without end; store each sequence when push has returned
  *   ring_driver threads CAPACITY RECORDS READERS   one writer and readers in one process, for the thread sanitizer
+ *   ring_driver rest CAPACITY RECORDS FAILURES   a reader that has been overrun so often, of a writer that rests
  *
  * Kind, time, size and bytes of a record follow from its sequence, so that a reader can tell a torn one.
  */
@@ -81,8 +82,11 @@ static void* write_all(void* nothing) {
     return nothing;
 }
 
+static int64_t n_failures;
+
 static void* read_all(void* result) {
     remora_ring_reader ring = {0};
+    ring.n_failures = n_failures;
     remora_ring_record record;
     int64_t n_given = 0, last = 0;
     ring.header = memory;
@@ -124,11 +128,26 @@ static int run_threads(int n_readers) {
     return 0;
 }
 
+static int run_rest(void) {
+    int64_t counts[2];
+    memory = aligned_alloc(4096, (size_t)(REMORA_RING_HEADER + capacity));
+    memset(memory, 0, (size_t)(REMORA_RING_HEADER + capacity));
+    write_all(NULL);
+    read_all(counts);
+    printf("%lld\n", (long long)counts[0]);
+    return 0;
+}
+
 int main(int n_words, char** words) {
     fill_pool();
     if (n_words == 4 && strcmp(words[1], "write") == 0) write_without_end(words[2], words[3]);
-    if (n_words != 5 || strcmp(words[1], "threads") != 0) return 2;
+    if (n_words != 5) return 2;
     capacity = atoll(words[2]);
     n_records = atoll(words[3]);
+    if (strcmp(words[1], "rest") == 0) {
+        n_failures = atoll(words[4]);
+        return run_rest();
+    }
+    if (strcmp(words[1], "threads") != 0) return 2;
     return run_threads(atoi(words[4]));
 }

@@ -28,10 +28,10 @@ def sanitizer(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip("the thread sanitizer does not run on this kernel")
 
 
-def run(program: Path, words: tuple[int, ...]) -> subprocess.CompletedProcess[str]:
+def run(program: Path, words: tuple[int, ...], mode: str = "threads") -> subprocess.CompletedProcess[str]:
     # Without what the run of the tests itself may be preloaded with: two sanitizers do not go together.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    command = [str(program), "threads", *map(str, words)]
+    command = [str(program), mode, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -74,3 +74,14 @@ def test_threads_when_at_full_speed_then_every_record_is_whole_and_counted(tmp_p
     for capacity, n_records in ((1 << 12, 2_000_000), (1 << 20, 60_000)):
         done = run(program, (capacity, n_records, 2))
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_reader_when_it_skipped_to_the_newest_and_the_writer_rests_then_it_goes_back(tmp_path: Path) -> None:
+    program = compile_driver(tmp_path, ("-O2",))
+    given = set()
+    for n_failures in range(1, 7):
+        done = run(program, (1 << 16, 5_000, n_failures), "rest")
+        assert (done.returncode, done.stderr) == (0, ""), "given and lost must be what was written"
+        given.add(int(done.stdout) > 0)
+    assert given == {True}
