@@ -257,6 +257,17 @@ def test_trades_that_did_not_teach_the_market_fill_nothing(desk: Desk) -> None:
     assert desk.wait() == []
 
 
+def test_late_copy_of_a_trade_from_before_the_order_fills_nothing(desk: Desk) -> None:
+    desk.trade(-1, 9_900, 10)
+    desk.read()
+    desk.place(BUY, 1_000, 9_990, life=OrderLife.GTX)
+    desk.wait()
+    desk.venue.trade_id -= 1
+    desk.trade(-1, 9_900, 10)
+    desk.read()
+    assert desk.wait() == []
+
+
 @pytest.mark.parametrize(("kind", "code"), [(MarketKind.USDM, "-5022"), (MarketKind.SPOT, "-2010")])
 def test_post_only_order_that_would_take_is_refused(kind: MarketKind, code: str) -> None:
     desk = Desk(kind)
