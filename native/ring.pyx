@@ -128,10 +128,11 @@ cdef class RingWriter:
             raise ValueError(f"schema must be a hash of 64 bits, found {schema}")
         if len(durable_readers) > RING_SLOTS or len(set(durable_readers)) < len(durable_readers):
             raise ValueError(f"expected at most {RING_SLOTS} different durable readers, found {durable_readers}")
-        cdef bytes word, page = bytes(RING_HEADER)
-        cdef RingHeader* header = <RingHeader*>PyBytes_AS_STRING(page)
+        cdef RingHeader header
+        cdef bytes word
         cdef void* memory
         cdef int i
+        memset(&header, 0, sizeof(header))
         memcpy(header.magic, MAGIC, 8)
         header.layout = LAYOUT
         header.header_size = RING_HEADER
@@ -151,7 +152,7 @@ cdef class RingWriter:
             ring_mark_read(&header.slots[i], 0, 1)
             ring_set(&header.slots[i].is_durable, 1)
         cdef RingWriter writer = RingWriter.__new__(RingWriter)
-        writer._file = create_file(path, RING_HEADER + capacity, header, RING_HEADER, WRITER_LOCK, &memory)
+        writer._file = create_file(path, RING_HEADER + capacity, &header, sizeof(header), WRITER_LOCK, &memory)
         writer._ring.header = <RingHeader*>memory
         writer._ring.data = <AtomicUint64*>(<char*>memory + RING_HEADER)
         writer.capacity = writer._ring.capacity = capacity
@@ -212,7 +213,7 @@ cdef class RingWriter:
             unlock(self._file, WRITER_LOCK)
 
     def slots(self) -> list:
-        """Return (name, is_durable, process id, lag in bytes) of each reader with a name, living or not."""
+        """Return (name, is_durable, process id, lag in bytes) of each reader with a name."""
         return [] if self._ring.header is NULL else slots_of(self._ring.header)
 
     @property
@@ -255,10 +256,8 @@ cdef class RingReader:
     ----------
     capacity : int
         Bytes of records.
-    instance, epoch, schema, boot_id
-        As the writer told them.
-    writer_pid : int
-        Process id of the writer, in its own container.
+    instance, epoch, schema, boot_id, writer_pid
+        As the writer told them; a process id is one of its own container.
 
     Raises
     ------
@@ -270,7 +269,7 @@ cdef class RingReader:
 
     Notes
     -----
-    Cost: bytes are copied 64 KiB at a time and proven untouched at once, into memory taken when the reader is made.
+    Cost: bytes are copied 64 KiB at a time and proven untouched at once, into memory taken at opening.
     """
 
     def __cinit__(self, path: str, *, name: str = "", is_durable: bool = False, from_start: bool,
