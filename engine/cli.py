@@ -1,33 +1,24 @@
 """The `remora` command. What a command needs is imported when it runs, so that ``--help`` is instant."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated
 
 import typer
 
-FINE: Final = 0
-BAD_INPUT: Final = 2
-INTERNAL_FAILURE: Final = 3
-INTERRUPTED: Final = 130
-
-EXIT_CODES: Final = """\b
-Exit codes:
-  0    done
-  2    bad input or configuration, said in one sentence
-  3    internal failure
-  130  stopped by Ctrl-C; what was written stays under a name with .partial
-"""
+from engine import operate
+from engine.ending import EXIT_CODES, FINE, INTERRUPTED, leave, say, told
+from engine.operate import PresetName
 
 app = typer.Typer(
     name="remora",
-    help=f"""Remora, a low-latency order-flow engine: recordings in, signals out, in virtual time.
+    help=f"""Remora, a low-latency order-flow scalping engine.
 
 \b
 Start here:
+  remora run                               trade a minute on the embedded exchange, with paper money
+  remora status                            what a running engine does; halt, pause, flatten ... steer it
   remora tour                              a guided replay in the terminal
   remora synth --seconds 60 --seed 1 --market spot --out day.txt --truth truth.jsonl
   remora replay day.txt --market spot --signals signals.jsonl
@@ -57,11 +48,12 @@ class SynthMarketName(StrEnum):
     USDM = "usdm"
 
 
-class PresetName(StrEnum):
-    """Sets of defaults a configuration starts from."""
+class OrdersName(StrEnum):
+    """Which orders a replay sends."""
 
-    LIVE = "live"
-    CAPTURE = "capture"
+    NONE = "none"
+    RECORDED = "recorded"
+    PAPER = "paper"
 
 
 Files = Annotated[
@@ -137,6 +129,25 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    orders: Annotated[
+        OrdersName | None,
+        typer.Option(
+            "--orders",
+            help="'recorded' makes the decisions of a session that 'remora run' recorded again and is the "
+            "default there; 'paper' sends new orders to a paper exchange that stands on the recording; "
+            "'none' gives signals only.",
+            show_default=False,
+        ),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            "--decisions",
+            metavar="FILE",
+            help="Write every decision, order, fill and plan as a JSON line.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object, the last line of stdout.")
     ] = False,
@@ -153,6 +164,8 @@ def replay(
       remora replay BINANCE.ws.1.0 BINANCE.http.0.0 --market spot --symbol NKNUSDT
       remora replay day.gz --market spot --exchange-info exchangeInfo.json --json | tail -1
       remora replay converted/ --signals signals.jsonl
+      remora replay btcusdt.gz --market usdm --orders paper --decisions decisions.jsonl
+      remora replay session/btcusdt.txt --decisions again.jsonl
 
     \b
     Formats, recognised by content:
@@ -164,7 +177,7 @@ def replay(
     Exit codes: 0 done (a cut last line is left out and said), 2 bad input or configuration,
     3 internal failure, 130 stopped by Ctrl-C (what was written stays in .partial files).
     """
-    with _told():
+    with told():
         from engine.replay.jobs import ReplayJob, run_replay
         from engine.replay.report import encode, render
         from engine.view import progress
@@ -178,15 +191,17 @@ def replay(
             preset=preset.value,
             signals=signals,
             bbo=bbo,
+            orders=None if orders is None else orders.value,
+            decisions=decisions,
         )
         report = run_replay(job, progress())
         if as_json:
             for note in report.notes:
-                _say(note)
+                say(note)
             typer.echo(encode(report))
         else:
             typer.echo(render(report))
-        _exit(INTERRUPTED if report.interrupted else FINE)
+        leave(INTERRUPTED if report.interrupted else FINE)
 
 
 @app.command()
@@ -217,7 +232,7 @@ def convert(
     DIR holds events.bin (the events in the layout of this build) and meta.json (symbol, market, units,
     counts). Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
     """
-    with _told():
+    with told():
         from engine.replay.jobs import ConvertJob, run_convert
         from engine.view import progress
 
@@ -235,9 +250,9 @@ def convert(
             f"{meta.events_bytes:,} bytes"
         )
         if meta.broken_lines:
-            _say(f"{meta.broken_lines} lines have no frame of their format or no possible time; left out")
+            say(f"{meta.broken_lines} lines have no frame of their format or no possible time; left out")
         if meta.truncated:
-            _say("a file ends too early: converted to its last whole line")
+            say("a file ends too early: converted to its last whole line")
 
 
 @app.command()
@@ -277,7 +292,7 @@ def synth(
     \b
     Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
     """
-    with _told():
+    with told():
         from engine.replay.jobs import run_synth
 
         summary = run_synth(seconds, seed, "spot" if market is SynthMarketName.SPOT else "usdm", out, truth)
@@ -309,7 +324,7 @@ def tour(
     \b
     Exit codes: 0 done, 2 bad input, 3 internal failure, 130 stopped by Ctrl-C.
     """
-    with _told():
+    with told():
         from engine.replay.jobs import run_replay, tour_job
         from engine.replay.report import render
         from engine.view import LiveView, SilentProgress
@@ -321,7 +336,10 @@ def tour(
             finally:
                 view.close()
         typer.echo(render(report))
-        _exit(INTERRUPTED if report.interrupted else FINE)
+        leave(INTERRUPTED if report.interrupted else FINE)
+
+
+operate.add_commands(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -340,40 +358,6 @@ def options(
     ] = False,
 ) -> None:
     """Hold the options that stand before a command."""
-
-
-def _exit(code: int) -> NoReturn:
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what goes wrong into one sentence and an exit code."""
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except KeyboardInterrupt:
-        _say("stopped by Ctrl-C; what was written stays under a name with .partial")
-        raise typer.Exit(INTERRUPTED) from None
-    except Exception as problem:
-        from engine.errors import RemoraError
-
-        if isinstance(problem, RemoraError) and problem.exit_code == BAD_INPUT:
-            _say(str(problem))
-            raise typer.Exit(BAD_INPUT) from None
-        if isinstance(problem, ImportError) and (problem.name or "").startswith("native."):
-            _say(f"the compiled core is not built: {problem.name} is missing; 'make build' makes it")
-            raise typer.Exit(INTERNAL_FAILURE) from None
-        import traceback
-
-        traceback.print_exc()
-        _say(f"internal failure, please report it: {type(problem).__name__}: {problem}")
-        raise typer.Exit(INTERNAL_FAILURE) from None
-
-
-def _say(sentence: str) -> None:
-    typer.echo(f"remora: {sentence.rstrip('.')}.", err=True)
 
 
 def main() -> None:

@@ -86,6 +86,11 @@ cdef class Triggers:
             raise ValueError(f"timer must be 0 to {N_TIMERS - 1}, found {timer}")
         self.disarm(timer)
 
+    @property
+    def next_due_ns(self) -> int:
+        """Due time of the earliest timer; 2^63 - 1 if none is armed."""
+        return self.next_due
+
     def take_due(self, now_ns: int) -> int:
         """Return and disarm the timer with the earliest due time that has come, -1 if none."""
         return self.pop(now_ns)

@@ -5,14 +5,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from engine.config import load_config
+from engine.config import load_config, scalper_settings
+from engine.corridor import Watch
 from engine.errors import InputError
+from engine.inputs import Input, SessionInput, is_snapshot
 from engine.records import Record
 from engine.replay.converted import (
     EVENTS_NAME,
@@ -35,7 +37,7 @@ from engine.replay.report import (
 from engine.replay.session import Session
 from engine.replay.sources import Source, open_source, source_lines
 from engine.replay.store import Tally
-from engine.replay.units import is_snapshot
+from engine.replay.trades import Mode, Trades, recorded_inputs, tradable
 from engine.settings import Config
 from native.eventfile import record_sizes
 from native.histogram import Histogram
@@ -80,6 +82,8 @@ class ReplayJob:
     preset: str = "live"
     signals: Path | None = None
     bbo: Path | None = None
+    orders: Mode | None = None  # None: "recorded" where inputs stand beside the recording, else "none"
+    decisions: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class _Played:
     wall_s: float = 0.0
     is_interrupted: bool = False
     tally: Tally = field(default_factory=Tally)
+    trades: Trades | None = None
     kept: list[Path] = field(default_factory=list)
 
 
@@ -142,18 +147,25 @@ def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> 
     InputError, ConfigError
         What the user gave cannot be used.
     """
-    config = load_config(job.config, job.preset, os.environ)
-    _check_outputs(job.paths, [path for path in (job.signals, job.bbo) if path is not None])
+    inputs = recorded_inputs(job.paths) if job.orders != "none" else []
+    job, config = _settle(job, inputs)
+    outputs = (job.signals, job.bbo, job.decisions)
+    _check_outputs(job.paths, [path for path in outputs if path is not None])
     try:
         source, scan_s = _open(job, progress)
+        if job.orders in ("recorded", "paper"):
+            if source.directory is not None:
+                raise InputError(f"{source.directory} is converted; orders need the recording itself.")
+            source = replace(source, instrument=tradable(source.instrument))
         played = _Played(source, config, scan_s)
         with ExitStack() as stack:
-            signals, bbo = (
-                stack.enter_context(OutputFile(path)) if path is not None else None
-                for path in (job.signals, job.bbo)
+            signals, bbo, decisions = (
+                stack.enter_context(OutputFile(path)) if path is not None else None for path in outputs
             )
             watch = view.watch if view is not None else None
-            session = Session(source.instrument, config, signals=signals, bbo=bbo, watch=watch)
+            if job.orders in ("recorded", "paper"):
+                played.trades = Trades(job.orders, source.instrument, config, inputs, decisions)
+            session = _session(played, signals, bbo, watch)
             started_s = time.perf_counter()
             try:
                 _play(session, played, progress, view)
@@ -161,7 +173,7 @@ def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> 
                 played.is_interrupted = True
                 session.finish()
             played.wall_s = time.perf_counter() - started_s
-            for output in (signals, bbo):
+            for output in (signals, bbo, decisions):
                 if output is None:
                     continue
                 if played.is_interrupted:
@@ -171,6 +183,46 @@ def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> 
     finally:
         progress.stop()
     return _report(session, played)
+
+
+def _settle(job: ReplayJob, inputs: list[Input]) -> tuple[ReplayJob, Config]:
+    """Say which orders are replayed, and with which settings: a recorded engine brings its own."""
+    orders: Mode = job.orders or ("recorded" if inputs else "none")
+    if orders == "recorded":
+        if not inputs or not isinstance(inputs[0], SessionInput):
+            raise InputError(f"{job.paths[0]} has no inputs beside it; it was not recorded by 'remora run'.")
+        if job.config is not None:
+            raise InputError(
+                "A recorded session is replayed with its own settings, found --config; '--orders paper' or "
+                "'--orders none' take other ones."
+            )
+        return replace(job, orders=orders, market=job.market or inputs[0].market), inputs[0].config
+    if orders == "none" and job.decisions is not None:
+        raise InputError("--decisions needs orders: those of a recorded session, or '--orders paper'.")
+    return replace(job, orders=orders), load_config(job.config, job.preset, os.environ)
+
+
+def _session(
+    played: _Played, signals: OutputFile | None, bbo: OutputFile | None, watch: Watch | None
+) -> Session:
+    instrument, trades = played.source.instrument, played.trades
+    if trades is None:
+        return Session(instrument, played.config, signals=signals, bbo=bbo, watch=watch)
+    fees = trades.fees
+    scalper = replace(
+        scalper_settings(played.config, instrument.kind), taker_bps=fees.taker_bps, maker_bps=fees.maker_bps
+    )
+    session = Session(
+        instrument,
+        played.config,
+        scalper=scalper,
+        signals=signals,
+        bbo=bbo,
+        watch=watch,
+        trading=trades.trading,
+    )
+    trades.connect(session)
+    return session
 
 
 def _open(job: ReplayJob | ConvertJob, progress: Progress) -> tuple[Source, float]:
@@ -213,7 +265,8 @@ def _play(session: Session, played: _Played, progress: Progress, view: View | No
         if view is not None:
             view.on_read(recv_ns)
 
-    session.play_lines(source_lines(source, tally), on_read)
+    inputs = () if played.trades is None else played.trades.inputs
+    session.play_lines(source_lines(source, tally), on_read, inputs)
 
 
 def _check_outputs(inputs: tuple[Path, ...], outputs: list[Path]) -> None:
@@ -299,6 +352,7 @@ def _report(session: Session, played: _Played) -> Report:
         truncated=bool(tally.truncated) or (meta is not None and meta.truncated),
         interrupted=played.is_interrupted,
         notes=tuple(notes),
+        orders=None if played.trades is None else played.trades.report(session),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from engine.instruments import MONEY_DIGITS, decimal_text
+
 COST: Final = "cost"
 
 COMPARISON_RULE: Final = (
@@ -63,6 +65,30 @@ class Units(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What the orders of a replay came to; money in 10^-8 quote, an open position at the last mid.
+
+    `mode` is "recorded" (the decisions of a recorded engine, made again) or "paper". `exchange_pnl` is by the
+    account of the paper exchange; None where there is none.
+    """
+
+    mode: str
+    maker_bps: float
+    taker_bps: float
+    decisions: int
+    approved: int
+    orders: int
+    fills: int
+    round_trips: int
+    wins: int
+    position: str
+    realised: int
+    fees: int
+    pnl: int
+    exchange_pnl: int | None
+    refusals: dict[str, int]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One replay.
 
@@ -112,6 +138,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool
     interrupted: bool
     notes: tuple[str, ...]
+    orders: Orders | None = None
 
 
 def version() -> str:
@@ -170,6 +197,8 @@ def _sections(report: Report) -> Iterator[str]:
     if report.funnel.entries == 0 and report.vetoes.get(COST, 0) > 0:
         yield "             Zero entries with COST as the reason is a valid result: the move expected did not"
         yield "             pay twice its fees, spread and slippage."
+    if report.orders is not None:
+        yield from _orders(report.orders)
     for kind in FrameToMask.__struct_fields__:
         yield _latency(kind, getattr(report.frame_to_mask_ns, kind))
     yield (
@@ -178,6 +207,28 @@ def _sections(report: Report) -> Iterator[str]:
     )
     for note in report.notes:
         yield f"  note       {note}"
+
+
+def _orders(orders: Orders) -> Iterator[str]:
+    money = [decimal_text(one, MONEY_DIGITS) for one in (orders.realised, orders.fees, orders.pnl)]
+    yield (
+        f"  orders     {orders.mode}: {orders.approved} entries approved, {orders.orders} orders, "
+        f"{orders.fills} fills, {orders.round_trips} round trips, {orders.wins} of them with a gain; "
+        f"position {orders.position}"
+    )
+    yield (
+        f"  P&L        realised {money[0]}, fees {money[1]}, net {money[2]} quote "
+        f"(maker {orders.maker_bps:g}, taker {orders.taker_bps:g} bps)"
+    )
+    if orders.exchange_pnl is not None:
+        same = (
+            "the same"
+            if orders.exchange_pnl == orders.pnl
+            else decimal_text(orders.exchange_pnl, MONEY_DIGITS)
+        )
+        yield f"             by the exchange's account: {same}"
+    if orders.refusals:
+        yield f"             refused by the desk: {_counts(orders.refusals)}"
 
 
 def _compared(check: BookTickerCheck) -> str:

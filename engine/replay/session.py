@@ -1,28 +1,26 @@
-"""One instrument's corridor in virtual time: Market, strategy and orchestrator, fed from a recording."""
+"""One instrument's corridor in virtual time, fed from a recording."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from engine.clock import VirtualClock
-from engine.config import market_settings, scalper_settings
+from engine.config import ScalperSettings, scalper_settings
+from engine.corridor import Corridor, Watch
+from engine.inputs import Input, ReportInput
 from engine.instruments import Instrument
-from engine.orchestrator import Orchestrator, Outcome
-from engine.records import Record, encode_line, flow_records, signal_record
+from engine.orchestrator import Trading
+from engine.orders import Report
+from engine.records import Record, encode_line
 from engine.replay.outputs import OutputFile
 from engine.replay.store import Line
-from engine.replay.units import is_snapshot
 from engine.settings import Config
-from engine.signals import EntryReason, FlowKind, MarketKind, Veto
+from engine.sim.paper import PaperExchange
 from native.market import Market
 from native.playback import run_events
 from strategies.volume_scalper import VolumeScalper
 
 BBO_DECIMALS: Final = 8
 BBO_DRAIN_LINES: Final = 4096
-_COMBINED_STREAM: Final = b'{"stream"'
 
-Watch = Callable[[Record], None]
 OnRead = Callable[[int], None]
 
 
@@ -33,16 +31,15 @@ class Session:
     ----------
     instrument : units and market rules.
     config : settings.
+    scalper : settings of the strategy; from `config` if not given.
     signals : receives every flow event, signal and veto as a JSON line.
     bbo : receives the best prices after every applied depth update.
     watch : called with every record, for a view.
+    trading : desk and executor, if orders are sent.
 
     Attributes
     ----------
-    market, strategy : as they stand; read them, do not feed them.
     messages, snapshots : lines played, and those of them that were REST depth answers.
-    kinds : count of records by kind, those with a count of 0 included.
-    refusals : whale episodes that the imbalance after them did not confirm, by reason.
     first_recv_ns, last_recv_ns : of the lines played.
 
     Notes
@@ -57,78 +54,97 @@ class Session:
         instrument: Instrument,
         config: Config,
         *,
+        scalper: ScalperSettings | None = None,
         signals: OutputFile | None = None,
         bbo: OutputFile | None = None,
         watch: Watch | None = None,
+        trading: Trading | None = None,
     ) -> None:
-        self.market = Market(
-            symbol=instrument.symbol,
-            kind=int(instrument.kind),
-            index=instrument.index,
-            epoch=instrument.epoch,
-            price_digits=instrument.price_digits,
-            quantity_digits=instrument.quantity_digits,
-            tick=instrument.tick,
-            contract_size=float(instrument.contract_size) if instrument.kind is MarketKind.COINM else 0.0,
-            **asdict(market_settings(config, instrument.symbol, instrument.kind)),
+        is_written = signals is not None or watch is not None
+        self.corridor = Corridor(
+            (instrument,),
+            config,
+            (scalper_settings(config, instrument.kind) if scalper is None else scalper,),
+            trading=trading,
+            watch=self._write if is_written else None,
         )
+        self._lane = self.corridor.lanes[0]
         if bbo is not None:
             self.market.enable_bbo_log()
-        self.strategy = VolumeScalper(scalper_settings(config, instrument.kind))
         self.messages = 0
         self.snapshots = 0
         self.first_recv_ns = 0
         self.last_recv_ns = 0
-        self.kinds = {kind.name.lower(): 0 for kind in FlowKind} | {"entry": 0, "veto": 0}
-        self.refusals = {
-            reason.name.lower(): 0 for reason in EntryReason if reason is not EntryReason.CONFIRMED
-        }
         self._instrument = instrument
-        self._clock = VirtualClock()
-        self._orchestrator = Orchestrator((self.strategy,), self._clock, self._on_outcome)
         self._signals = signals
         self._bbo = bbo
         self._watch = watch
+        self._exchange: PaperExchange | None = None
 
-    def play_lines(self, lines: Iterable[Line], on_read: OnRead | None = None) -> None:
+    @property
+    def market(self) -> Market:
+        """The market as it stands; read it, do not feed it."""
+        return self._lane.market
+
+    @property
+    def strategy(self) -> VolumeScalper:
+        """The strategy as it stands."""
+        return self._lane.strategy
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """Count of records by kind, those with a count of 0 included."""
+        return self._lane.kinds
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Whale episodes that the imbalance after them did not confirm, by reason."""
+        return self._lane.refusals
+
+    def connect(self, exchange: PaperExchange) -> None:
+        """Trade on a paper exchange that stands on this session's market."""
+        self._exchange = exchange
+
+    def play_lines(
+        self, lines: Iterable[Line], on_read: OnRead | None = None, inputs: Iterable[Input] = ()
+    ) -> None:
         """Feed recorded messages.
 
         Parameters
         ----------
         lines : in the order of their receive times.
         on_read : called after every read with its time.
+        inputs : what else entered the corridor, in the order of their times.
         """
-        market = self.market
+        pending = iter(inputs)
+        entry = next(pending, None)
         read_ns = -1
-        mask = 0
+        read: list[bytes] = []
         for recv_ns, payload, _ in lines:
             if recv_ns != read_ns:
-                if mask:
-                    self._decide(mask)
-                    mask = 0
-                if read_ns < 0:
+                if read:
+                    self._take(read_ns, read)
+                    if on_read is not None:
+                        on_read(read_ns)
+                    read = []
+                else:
                     self.first_recv_ns = recv_ns
-                elif on_read is not None:
-                    on_read(read_ns)
-                while due := market.advance(recv_ns):
-                    self._decide(due)
-                self.last_recv_ns = read_ns = recv_ns
-            self.messages += 1
-            if not payload.startswith(_COMBINED_STREAM) and is_snapshot(payload):
-                self.snapshots += 1
-                mask |= market.on_snapshot(payload, recv_ns)
-            else:
-                mask |= market.on_frame(payload, recv_ns)
-            if self._bbo is not None and self.messages % BBO_DRAIN_LINES == 0:
-                self._drain_bbo()
-        if mask:
-            self._decide(mask)
-        if on_read is not None and read_ns >= 0:
-            on_read(read_ns)
+                while entry is not None and entry.at_ns <= recv_ns:
+                    self.corridor.apply(entry)
+                    entry = next(pending, None)
+                read_ns = recv_ns
+            read.append(payload)
+        if read:
+            self._take(read_ns, read)
+            if on_read is not None:
+                on_read(read_ns)
+        while entry is not None:
+            self.corridor.apply(entry)
+            entry = next(pending, None)
         self.finish()
 
     def play_events(self, events: memoryview, on_stop: OnRead | None = None) -> None:
-        """Feed a converted recording.
+        """Feed a converted recording; orders need the recording itself.
 
         Parameters
         ----------
@@ -139,7 +155,7 @@ class Session:
         while offset < end:
             offset, mask = run_events(self.market, events, offset, end)
             if mask:
-                self._decide(mask)
+                self.corridor.decide(self._lane, mask)
             if self._bbo is not None:
                 self._drain_bbo()
             if on_stop is not None:
@@ -148,32 +164,33 @@ class Session:
 
     def finish(self) -> None:
         """Write down what is not written yet."""
-        self._drain_events()
+        self.corridor.drain()
         if self._bbo is not None:
             self._drain_bbo()
 
-    def _decide(self, mask: int) -> None:
-        # What the market saw is written before what is concluded from it.
-        self._drain_events()
-        self._clock.advance_to(self.market.now_ns)
-        self._orchestrator.on_trigger(self.market, mask)
+    def _take(self, recv_ns: int, payloads: list[bytes]) -> None:
+        if self._exchange is not None:
+            self._trade_until(self._exchange, recv_ns)
+        self.corridor.on_read(self._lane, recv_ns, payloads)
+        if self._exchange is not None:
+            self._exchange.on_read(payloads, recv_ns)
+        n_before = self.messages
+        self.messages += len(payloads)
+        self.last_recv_ns = recv_ns
+        self.snapshots = self.market.snapshots
+        if self._bbo is not None and n_before // BBO_DRAIN_LINES != self.messages // BBO_DRAIN_LINES:
+            self._drain_bbo()
 
-    def _drain_events(self) -> None:
-        events = self.market.take_events()
-        if not len(events):
-            return
-        for kind, reason in zip(events["kind"].tolist(), events["reason"].tolist(), strict=True):
-            self.kinds[FlowKind(kind).name.lower()] += 1
-            if kind == FlowKind.ENTRY_REFUSED:
-                self.refusals[EntryReason(reason).name.lower()] += 1
-        if self._signals is not None or self._watch is not None:
-            for record in flow_records(events, (self._instrument,)):
-                self._write(record)
-
-    def _on_outcome(self, outcome: Outcome) -> None:
-        self.kinds["veto" if isinstance(outcome, Veto) else "entry"] += 1
-        if self._signals is not None or self._watch is not None:
-            self._write(signal_record(outcome))
+    def _trade_until(self, exchange: PaperExchange, recv_ns: int) -> None:
+        # Requests arrive and reports come back between two reads, timers in their order with them.
+        corridor = self.corridor
+        while (due_ns := min(exchange.next_ns, corridor.next_due_ns)) < recv_ns:
+            corridor.advance(due_ns)
+            corridor.clock.advance_to(max(due_ns, corridor.clock.now_ns()))
+            exchange.advance(due_ns)
+            for delivery in exchange.take(due_ns):
+                if isinstance(delivery.payload, Report):
+                    corridor.apply(ReportInput(at_ns=due_ns, report=delivery.payload))
 
     def _write(self, record: Record) -> None:
         if self._signals is not None:

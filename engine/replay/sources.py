@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import InputError
+from engine.inputs import is_snapshot
 from engine.instruments import Instrument, from_exchange_info
 from engine.replay.converted import Meta, read_meta
 from engine.replay.store import Line, Recording, Tally, open_recording, read_document, read_lines
-from engine.replay.units import Survey, SymbolFacts, is_snapshot, survey, symbol_of
+from engine.replay.units import Survey, SymbolFacts, survey, symbol_of
 from engine.signals import MarketKind
 
 MARKETS: Final = {"spot": MarketKind.SPOT, "usdm": MarketKind.USDM, "coinm": MarketKind.COINM}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import InputError
+from engine.inputs import is_snapshot
 from engine.replay.store import Line, Recording, Tally, read_lines
 
 MAX_DIGITS: Final = 18
@@ -192,11 +193,6 @@ class _Snapshot:
     best_bid: float
     price_digits: int
     quantity_digits: int
-
-
-def is_snapshot(payload: bytes) -> bool:
-    """Return whether a recorded message is a bare REST depth answer, whatever the order of its keys."""
-    return b'"lastUpdateId"' in payload and b'"stream"' not in payload and b'"data"' not in payload
 
 
 def symbol_of(payload: bytes) -> str:

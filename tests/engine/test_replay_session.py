@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 import pytest
 
-from engine.replay import session as room
+from engine import corridor as room
 from engine.replay.outputs import OutputFile
 from engine.replay.session import Session
 from engine.replay.sources import open_source
@@ -33,6 +33,7 @@ class ScriptedMarket:
         self.calls: list[str] = []
         self.now_ns = 0
         self.waiting = list(self.timers)
+        self.snapshots = 0
         self.events: list[int] = []
         self.bbo: list[tuple[int, int, int]] = []
 
@@ -54,6 +55,7 @@ class ScriptedMarket:
     def on_snapshot(self, _body: bytes, recv_ns: int) -> int:
         self.calls.append(f"snapshot {recv_ns}")
         self.now_ns = recv_ns
+        self.snapshots += 1
         return 0
 
     def take_events(self) -> numpy.typing.NDArray[numpy.void]:
@@ -76,7 +78,7 @@ class ScriptedMarket:
 class TellingOrchestrator:
     """Writes its calls into the market's log."""
 
-    def __init__(self, _strategies: object, clock: object, _sink: object) -> None:
+    def __init__(self, _strategies: object, clock: object, _sink: object, _trading: object) -> None:
         self.clock = clock
 
     def on_trigger(self, market: ScriptedMarket, mask: int) -> None:

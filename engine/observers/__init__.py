@@ -1,0 +1,1 @@
+"""Observers: readers of the rings; nothing in the corridor waits for them."""

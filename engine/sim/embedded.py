@@ -1,0 +1,114 @@
+"""The embedded venue: a crowd's market with history, and a paper account that survives the engine.
+
+The venue ends with its process. What it owes its customer does not: the account and the stops that wait at
+the venue are written down after every report, and a venue that is opened again begins where the one before
+stood. Orders that rested in its book are gone then; asked for, they are absent.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.clock import Clock
+from engine.config import Fees
+from engine.errors import InputError
+from engine.settings import Simulator
+from engine.sim import fees as venue_fees
+from engine.sim.account import Account, AccountState
+from engine.sim.exchange import Exchange, instrument_of
+from engine.sim.history import History
+from engine.sim.markets import btcusdt
+from engine.sim.requests import Latency
+
+NS_PER_US: Final = 1000
+MONEY_PER_QUOTE: Final = 10**8
+MINUTE_NS: Final = 60 * 1_000_000_000
+KLINES: Final = 240
+
+
+class VenueState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue that ends leaves behind."""
+
+    account: AccountState
+    last_price: float  # quote
+    paper_quote: float
+
+
+class EmbeddedMarket:
+    """The venue of an engine that trades without one.
+
+    Parameters
+    ----------
+    settings : of the simulator.
+    clock : of the engine; the venue's own time is the same.
+    state_path : where the venue keeps its state.
+    is_restored : begin where the venue before stood, if it left a state; else anew.
+
+    Attributes
+    ----------
+    exchange : takes requests, gives market data and reports.
+    instrument : as its own exchangeInfo tells it.
+    fees : of the account.
+    """
+
+    def __init__(self, settings: Simulator, clock: Clock, state_path: Path, *, is_restored: bool) -> None:
+        self._path = state_path
+        state = _read(state_path) if is_restored else None
+        spec = replace(
+            btcusdt("spot" if settings.market == "spot" else "usdm"),
+            whales_per_minute=settings.whales_per_minute,
+        )
+        if state is not None:
+            spec = replace(spec, start_price=state.last_price)
+        self.fees = Fees(taker_bps=settings.taker_bps, maker_bps=settings.maker_bps)
+        fees = venue_fees.Fees(maker_bps=settings.maker_bps, taker_bps=settings.taker_bps)
+        self.instrument = instrument_of(spec)
+        self._paper_quote = settings.paper_quote if state is None else state.paper_quote
+        if state is None:
+            money = {self.instrument.quote: round(settings.paper_quote * MONEY_PER_QUOTE)}
+            self._account = Account(self.instrument, fees, money)
+        else:
+            self._account = Account.restore(self.instrument, fees, state.account)
+        self.exchange = Exchange(
+            spec=spec,
+            seed=settings.seed,
+            start_ns=clock.now_ns(),
+            account=self._account,
+            latency=Latency(
+                settings.feed_us * NS_PER_US, settings.order_us * NS_PER_US, settings.response_us * NS_PER_US
+            ),
+            clock=clock,
+        )
+        self._history = History(spec, settings.seed, clock.now_ns(), self.exchange.first_trade_id - 1)
+
+    def history(self, minutes: float) -> tuple[bytes, bytes]:
+        """Return candles of some hours, and aggregate trades of the last minutes, as REST answers."""
+        start_ns = self._history.end_ns - int(minutes * MINUTE_NS)
+        return self._history.klines(KLINES), self._history.agg_trades(start_ns, self._history.end_ns)
+
+    def pnl_money(self, mark: int) -> int:
+        """Return what the account has gained since its beginning, in 10^-8 quote; `mark` in price units."""
+        return self._account.equity(mark) - round(self._paper_quote * MONEY_PER_QUOTE)
+
+    def save(self) -> None:
+        """Write down what must outlive the process; whole, or as it was before."""
+        state = VenueState(
+            account=self._account.dump(),
+            last_price=self.exchange.last_price * 10.0**-self.instrument.price_digits,
+            paper_quote=self._paper_quote,
+        )
+        draft = self._path.with_name(self._path.name + ".new")
+        draft.write_bytes(msgspec.json.encode(state))
+        draft.replace(self._path)
+
+
+def _read(path: Path) -> VenueState:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=VenueState)
+    except (OSError, msgspec.MsgspecError) as problem:
+        raise InputError(
+            f"The embedded venue's state {path} cannot be read: {problem}; without it the paper account is "
+            "lost."
+        ) from problem
