@@ -7,8 +7,7 @@ What a call causes is never seen inside it: requests travel, and so do reports a
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -17,18 +16,28 @@ import numpy as np
 from engine.clock import Clock
 from engine.errors import StateError
 from engine.instruments import Instrument, from_exchange_info
-from engine.orders import OrderKind, PlaceOrder, Report, ReportKind
+from engine.orders import OrderKind, PlaceOrder, ReportKind
 from engine.signals import MarketKind, Side
 from engine.sim.account import Account
 from engine.sim.crowd import Crowd, endless
 from engine.sim.filters import Rejection
 from engine.sim.markets import CrowdSpec
 from engine.sim.reports import Reports, VenueOrder
-from engine.sim.requests import PLACE, Cancel, Malformed, Place, decode_request
+from engine.sim.requests import (
+    PLACE,
+    Cancel,
+    Delivery,
+    DeliveryKind,
+    Latency,
+    Malformed,
+    Place,
+    decode_request,
+)
 from engine.sim.tape import FIRST_TRADE_IDS, MS, NEVER, START_NS, Publication
 from engine.sim.truth import Truth
 from engine.venues.venue import SendStatus
 from native.matching import MatchedEvent, MatchKind, MatchReason, OrderLife, SelfTrade
+from native.resting import RestingOrders
 
 OWNER: Final = 1
 MAX_UNARRIVED: Final = 4096
@@ -47,32 +56,6 @@ _POST_ONLY: Final = (
     "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history"
 )
-
-
-class DeliveryKind(IntEnum):
-    """What reaches us."""
-
-    FRAME = 0  # of the combined stream
-    SNAPSHOT = 1  # answer of the depth endpoint
-    REPORT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One thing that reaches us: bytes of a frame or snapshot, or a report whose `recv_ns` is the same."""
-
-    deliver_ns: int
-    kind: DeliveryKind
-    payload: bytes | Report
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Shortest times of travel in ns, none negative; the mean of each is 7/16 longer."""
-
-    feed_ns: int
-    order_ns: int
-    response_ns: int
 
 
 def exchange_info(spec: CrowdSpec) -> bytes:
@@ -222,6 +205,11 @@ class Exchange:
     def last_price(self) -> int:
         """Price units of the latest trade; before the first, the best bid of the start."""
         return self._last
+
+    @property
+    def book(self) -> RestingOrders:
+        """All that rests, in ticks and lots; others only read it. Ours have owner `OWNER`."""
+        return self._book
 
     def exchange_info(self) -> bytes:
         """Return the exchangeInfo answer: `engine.instruments.from_exchange_info` makes the instrument."""
