@@ -432,6 +432,17 @@ def test_commission_of_a_buy_in_base_comes_out_of_what_is_bought() -> None:
     assert trade(account, "sell", -1, 6_000_000, 10_000_000) == Charge(6 * MONEY, "USDT")
 
 
+def test_base_finer_than_a_unit_is_worth_something_too() -> None:
+    account = Account(
+        replace(SPOT, quantity_digits=5, step=1, min_notional=Decimal(0)),
+        Fees(10, 10, in_base=True),
+        {"USDT": 1_000 * MONEY},
+    )
+    trade(account, "buy", 1, 6_000_000, 1)
+    assert account.position == 0
+    assert account.equity(6_000_000) == 1_000 * MONEY - 60_000
+
+
 def test_rebate_is_paid_rounded_down() -> None:
     account = usdm(fees=Fees(-0.0001, 5))
     take_on(account, order("buy", 1, 600_001, 2))

@@ -234,6 +234,8 @@ def test_requests_arrive_in_the_order_they_were_sent() -> None:
     told = trader.go(50)
     expected = list(itertools.chain.from_iterable(((n, K.ACCEPTED), (n, K.CANCELLED)) for n in names))
     assert [(report.client_order_id, report.kind) for report in told] == expected
+    times = [report.venue_ns for report in told]
+    assert times == sorted(times)
 
 
 def test_too_many_requests_under_way_back_up() -> None:
@@ -401,6 +403,19 @@ def test_stop_that_would_trigger_on_arrival_is_refused() -> None:
         trader.place(-1, trader.exchange.last_price + 900, lots=10, kind=STOP)
         trader.place(1, trader.exchange.last_price - 900, lots=10, kind=STOP)
         assert [report.reason[:5] for report in trader.go()] == [code, code]
+
+
+def test_stop_is_not_triggered_by_what_was_traded_before_it() -> None:
+    trader = Trader()
+    trader.go(20)
+    trader.fall(trader.exchange.last_price - 900)
+    low = trader.exchange.last_price
+    trader.exchange._matching.apply_order(1, trader.touch(-1), 10, life=int(IOC))
+    trader.exchange._settle()
+    assert trader.exchange.last_price > low + 100
+    trader.place(-1, low + 20, lots=10, kind=STOP)
+    assert trader.kinds() == [K.ACCEPTED]
+    assert list(trader.account.open_orders) == ["r1"]
 
 
 def test_all_stops_a_sweep_passes_trigger_though_the_first_finds_no_position() -> None:
