@@ -135,7 +135,7 @@ class Exchange:
 
     Not simulated: rate limits, signatures, percent-price filters, funding, liquidation.
 
-    Cost: about 30 us an act of the crowd, 40 us an order.
+    Cost: about 0.1 ms an order with its reports and messages, 15 ms a second of the USD-M crowd.
     """
 
     def __init__(
