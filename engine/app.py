@@ -43,7 +43,7 @@ from engine.restart import is_whole, unfinished
 from engine.risk.desk import WANTED_NAMES
 from engine.rundir import RunDir
 from engine.settings import Config
-from engine.sim.embedded import EmbeddedMarket
+from engine.sim.embedded import EmbeddedMarket, opening_ns
 from engine.tally import Tally
 from engine.trading import OrderLine, open_trading
 from engine.venues.venue import SendStatus
@@ -52,6 +52,8 @@ from native.ring import RingError, RingReader, RingWriter
 
 NS: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
+# The book must stand for half a minute before its medians are known.
+CATCH_UP_NS: Final = 45 * NS
 POLL_NS: Final = 10_000_000
 NEVER_NS: Final = 2**63 - 1
 RECORDS: Final = 24
@@ -74,14 +76,14 @@ class RunJob:
     ----------
     seconds : of trading; None runs until it is told to stop.
     record : directory to record into.
-    start_ns : wall time at the start.
+    wall_ns : wall time at the start.
     """
 
     config: Config
     seconds: float | None
     record: Path | None
     on_stop: OnStop
-    start_ns: int
+    wall_ns: int
 
 
 class Engine:
@@ -102,19 +104,21 @@ class Engine:
         config = job.config
         self.job = job
         self.run_dir = run_dir
-        self.clock = CatchUpClock(job.start_ns)
         self.epoch = run_dir.next_epoch()
         self.tally = Tally()
         self._left = _left_by(run_dir, self.epoch)
+        state_path, is_restored = run_dir.path / VENUE_NAME, bool(self._left)
+        self.start_ns = opening_ns(state_path, wall_ns=job.wall_ns, is_restored=is_restored)
+        self.clock = CatchUpClock(self.start_ns)
         self.venue = EmbeddedMarket(
-            config.simulator, self.clock, run_dir.path / VENUE_NAME, is_restored=bool(self._left)
+            config.simulator, self.clock, state_path, wall_ns=job.wall_ns, is_restored=is_restored
         )
         self.instrument = self.venue.instrument
         self._page = ControlPage.create(
             str(run_dir.control_path),
             instance=config.engine.instance,
             epoch=self.epoch,
-            now_ns=job.start_ns,
+            now_ns=self.start_ns,
             boot_id=run_dir.boot_id,
         )
         self._facts_ring = self._make_ring(run_dir.facts_path(self.epoch), config.engine.facts_mib)
@@ -156,7 +160,7 @@ class Engine:
         self.is_over = False
         self.note = ""
         self._commands: deque[tuple[Command, Callable[[bytes], None]]] = deque()
-        self._last_ns = job.start_ns
+        self._last_ns = self.start_ns
         self._next_poll_ns = 0
         self._stop: OnStop | None = None
         self._stop_deadline_ns = NEVER_NS
@@ -202,12 +206,17 @@ class Engine:
             path.unlink()
         venue.exchange.request_snapshot()
 
-    def catch_up(self, until_ns: Callable[[], int]) -> None:
-        """Run in virtual time up to `until_ns`, which may move meanwhile."""
-        while (due_ns := self.next_ns) <= until_ns():
+    def catch_up(self) -> None:
+        """Run the market in virtual time until its book has stood long enough for its medians."""
+        self.run_virtually(self.start_ns + CATCH_UP_NS)
+
+    def run_virtually(self, until_ns: int) -> None:
+        """Do everything that is due up to `until_ns`, each thing at its own time."""
+        while not self.is_over and (due_ns := self.next_ns) <= until_ns:
             self.clock.advance_to(max(due_ns, self.clock.now_ns()))
             self.step()
-        self.clock.advance_to(max(until_ns(), self.clock.now_ns()))
+        if not self.is_over:
+            self.clock.advance_to(max(until_ns, self.clock.now_ns()))
 
     def begin_trading(self) -> None:
         """Allow entries from here on; the session's time counts from here."""

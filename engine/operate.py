@@ -109,7 +109,6 @@ def run(
         from engine.app import RunJob
         from engine.config import load_config
         from engine.runreport import encode_report, render_report
-        from engine.shell import CATCH_UP_NS
         from engine.shell import run as run_engine
 
         is_demo = config is None
@@ -120,7 +119,7 @@ def run(
             seconds=None if wanted is None else _seconds(wanted),
             record=record,
             on_stop="protect" if on_stop is OnStopName.PROTECT else "flatten",
-            start_ns=time.time_ns() - CATCH_UP_NS,
+            wall_ns=time.time_ns(),
         )
         has_view = sys.stdout.isatty() and not as_json
         report = run_engine(job, say if as_json else typer.echo, has_view=has_view)

@@ -1,5 +1,6 @@
 """Go on where an engine that did not end left off: what its facts say is held, works, or is planned."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -82,8 +83,10 @@ def restore(
 ) -> list[Wish]:
     """Give desk and blotter what was left, and return what is to be done about it.
 
-    Orders that were not final are UNKNOWN: the venue is asked, and nothing is sent again. A position whose
-    plan is lost is refused.
+    Orders that were not final are UNKNOWN: the venue is asked, and nothing is sent again. The engine may have
+    ended between two facts of one moment: an order whose plan was not written yet gets one that only ends, and
+    a fill that an order counts and that was not written is owed again. A position whose plan is lost is
+    refused.
 
     Raises
     ------
@@ -93,8 +96,10 @@ def restore(
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     orders: dict[str, Order] = {}
     plans: list[PlanFact] = []
+    filled: Counter[str] = Counter()
     last_prices: dict[str, int] = {}
     desk, blotter = trading.desk, trading.executor.blotter
+    newest_plan = 0
     for line in lines:
         fact = _decoded(line.encode())
         if not isinstance(fact, FillFact | OrderFact | PlanFact):
@@ -103,12 +108,14 @@ def restore(
         instrument = by_symbol.get(fact.symbol)
         if instrument is None:
             raise InputError(f"The engine before traded {fact.symbol}, which this one does not.")
+        newest_plan = max(newest_plan, fact.plan)
         if isinstance(fact, FillFact):
             fill = _fill(fact, instrument)
             desk.positions.restore_fill(fill)
+            filled[fact.client_order_id] += fill.quantity
             last_prices[fact.symbol] = fill.price
         elif isinstance(fact, OrderFact):
-            orders[fact.client_order_id] = _order(fact, instrument, at_ns)
+            orders[fact.client_order_id] = _order(fact, instrument, filled[fact.client_order_id], at_ns)
         else:
             plans.append(fact)
     for line in lines:
@@ -117,6 +124,9 @@ def restore(
             orders[fact.client_order_id].fill_ids.add(fact.trade_id)
     for order in orders.values():
         blotter.restore(order)
+    desk.skip_plans(newest_plan)
+    known = {plan.plan for plan in plans}
+    plans += [_lost_plan(order, at_ns) for order in orders.values() if order.intent.plan not in known]
     wishes: list[Wish] = []
     for plan in plans:
         index = by_symbol[plan.symbol].index
@@ -160,10 +170,34 @@ def _fill(fact: FillFact, instrument: Instrument) -> Fill:
     )
 
 
-def _order(fact: OrderFact, instrument: Instrument, at_ns: int) -> Order:
+def _lost_plan(order: Order, at_ns: int) -> PlanFact:
+    """Return the plan of an entry that had just been sent: nothing of it is known but that it must end."""
+    intent = order.intent
+    return PlanFact(
+        plan=intent.plan,
+        symbol=intent.symbol,
+        strategy=intent.strategy,
+        stage=PlanStage.EXITING,
+        side=intent.side.name.lower(),
+        position="0",
+        entry_price="0",
+        target="0",
+        stop="0",
+        hard_stop="0",
+        deadline_ns=0,
+        peak_bps=0.0,
+        target_bps=0.0,
+        stop_bps=0.0,
+        outcome="",
+        pnl=0,
+        at_ns=at_ns,
+    )
+
+
+def _order(fact: OrderFact, instrument: Instrument, filled: int, at_ns: int) -> Order:
     state = OrderState[fact.state.upper()]
     quantity = instrument.quantity_units(fact.quantity)
-    filled = instrument.quantity_units(fact.filled)
+    reported = instrument.quantity_units(fact.filled)
     intent = Intent(
         purpose=Purpose(fact.purpose),
         strategy=fact.strategy,
@@ -196,7 +230,7 @@ def _order(fact: OrderFact, instrument: Instrument, at_ns: int) -> Order:
         last_ns=at_ns,
         venue_order_id=fact.venue_order_id,
         filled=filled,
-        reported_filled=filled + (instrument.quantity_units(fact.leaves) if state in FINAL_STATES else 0),
+        reported_filled=reported + (instrument.quantity_units(fact.leaves) if state in FINAL_STATES else 0),
         reason=fact.reason,
     )
 

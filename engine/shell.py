@@ -4,7 +4,6 @@ import asyncio
 import gc
 import signal
 import sys
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -19,8 +18,6 @@ from engine.rundir import RunDir
 from engine.runreport import progress_line
 from engine.runstate import RunReport
 
-# The book must stand for half a minute before its medians are known; the market has been open for longer.
-CATCH_UP_NS: Final = 45_000_000_000
 COMMANDS_S: Final = 0.01
 PICTURE_S: Final = 0.2
 LINE_S: Final = 10.0
@@ -35,7 +32,7 @@ def run(job: RunJob, say: Say, *, has_view: bool) -> RunReport:
 
     Parameters
     ----------
-    job : what was asked for; its `start_ns` is where the catch-up begins.
+    job : what was asked for.
     say : prints one line; for what happens when there is no view.
     has_view : draw on the terminal.
 
@@ -76,7 +73,7 @@ class _Shell:
         if self._has_view:
             await self._start_view()
         engine.begin()
-        engine.catch_up(time.time_ns)
+        engine.catch_up()
         gc.collect()
         gc.freeze()
         gc.disable()

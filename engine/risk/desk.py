@@ -302,7 +302,7 @@ class Desk:
         position = self.positions[index]
         plan = restored_plan(fact, self._instruments[index], orders, position.closed_before(fact.plan))
         self.plans[index] = plan
-        self._n_plans = max(self._n_plans, fact.plan)
+        self.skip_plans(fact.plan)
         self._gate.set_position(index, position.quantity)
         if market.is_valid and market.best_ask > 0:
             self._gate.mark(index, market.best_ask)
@@ -313,6 +313,10 @@ class Desk:
         elif plan.stage is not PlanStage.EXITING and position.quantity * plan.side > 0:
             arm_levels(plan, position, market)
         return self._lead(plan, market, now_ns)
+
+    def skip_plans(self, number: int) -> None:
+        """Give no plan this number or a lower one: engines before did."""
+        self._n_plans = max(self._n_plans, number)
 
     def _entry_refusal(self, intent: Intent, market: DeskView) -> RefusalReason | None:
         instrument = self._instruments[intent.instrument]

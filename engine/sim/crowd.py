@@ -337,7 +337,8 @@ class Crowd:
             n = 6 + int(10 * self._uniform())
             weights = [(0.6 + 0.8 * self._uniform()) / n for _ in range(n)]
         side = self._side(0.5 + 0.5 * math.tanh(2.0 * self._imbalance()))
-        parent = Parent(side, weights, lead, self._uniform() < 0.65, self.now_ns)
+        is_supported = self._uniform() < spec.supported_share
+        parent = Parent(side, weights, lead, is_supported, self.now_ns)
         self.n_parents += 1
         self._on_parent_sweep(parent)
 
@@ -412,7 +413,7 @@ class Crowd:
         best = self._touch(side)
         if best > 0:
             price = best - side * int(1.5 * self._uniform() * self._ticks_per_bps)
-            lots = self._lots(0.2 * self.spec.touch_quote * self._exponential())
+            lots = self._lots(0.2 * self.spec.support * self.spec.touch_quote * self._exponential())
             self._place(side, price, lots, 0.8 + 2.0 * self._exponential())
 
     def _on_iceberg(self) -> None:

@@ -21,6 +21,7 @@ from engine.sim.exchange import Exchange, instrument_of
 from engine.sim.history import History
 from engine.sim.markets import btcusdt
 from engine.sim.requests import Latency
+from engine.sim.tape import START_NS
 
 NS_PER_US: Final = 1000
 MONEY_PER_QUOTE: Final = 10**8
@@ -33,6 +34,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
 
     account: AccountState
     last_price: float  # quote
+    wall_offset_ns: int  # wall time minus the venue's own
     paper_quote: float
 
 
@@ -44,6 +46,7 @@ class EmbeddedMarket:
     settings : of the simulator.
     clock : of the engine; the venue's own time is the same.
     state_path : where the venue keeps its state.
+    wall_ns : wall time now.
     is_restored : begin where the venue before stood, if it left a state; else anew.
 
     Attributes
@@ -53,12 +56,17 @@ class EmbeddedMarket:
     fees : of the account.
     """
 
-    def __init__(self, settings: Simulator, clock: Clock, state_path: Path, *, is_restored: bool) -> None:
+    def __init__(
+        self, settings: Simulator, clock: Clock, state_path: Path, *, wall_ns: int, is_restored: bool
+    ) -> None:
         self._path = state_path
         state = _read(state_path) if is_restored else None
+        self._wall_offset_ns = wall_ns - clock.now_ns()
         spec = replace(
             btcusdt("spot" if settings.market == "spot" else "usdm"),
             whales_per_minute=settings.whales_per_minute,
+            supported_share=settings.supported_share,
+            support=settings.support,
         )
         if state is not None:
             spec = replace(spec, start_price=state.last_price)
@@ -96,12 +104,22 @@ class EmbeddedMarket:
         """Write down what must outlive the process; whole, or as it was before."""
         state = VenueState(
             account=self._account.dump(),
+            wall_offset_ns=self._wall_offset_ns,
             last_price=self.exchange.last_price * 10.0**-self.instrument.price_digits,
             paper_quote=self._paper_quote,
         )
         draft = self._path.with_name(self._path.name + ".new")
         draft.write_bytes(msgspec.json.encode(state))
         draft.replace(self._path)
+
+
+def opening_ns(state_path: Path, *, wall_ns: int, is_restored: bool) -> int:
+    """Return the venue's own time now.
+
+    The venue has a calendar of its own: anew it opens at a fixed moment, so that a seed gives one market; opened
+    again it is as much later as it is on the wall.
+    """
+    return wall_ns - _read(state_path).wall_offset_ns if is_restored else START_NS
 
 
 def _read(path: Path) -> VenueState:

@@ -37,6 +37,8 @@ class CrowdSpec:
     whale_low: float
     whale_high: float
     whales_per_minute: float = 9.0
+    supported_share: float = 0.65  # of the whales: makers believe them and step behind them
+    support: float = 1.0  # how much they then add, in units of what the recordings suggest
     sigma_bps: float = 0.6  # of the fair value, per square root of a second
 
     @property
