@@ -28,8 +28,8 @@ setup: build ## make .venv, install the pinned dependencies, build and link the 
 
 build: .stamps/release .venv/.linked ## compile the native rooms in place
 
-run: setup ## the tour: a replay on synthetic data, from nothing to signals
-	.venv/bin/remora tour
+run: setup ## trade a minute with paper money on the embedded exchange
+	.venv/bin/remora run
 
 test: setup ## every test on the release build
 	$(PYTEST) $(TESTS)
