@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -270,12 +271,12 @@ def test_ctrl_c_of_a_real_process_ends_it_with_130(tmp_path: Path) -> None:
         # A job in the background inherits SIGINT as ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "real = session.Session.play_lines\n"
-        "def slow(self, lines, on_read=None):\n"
+        "def slow(self, lines, on_read=None, inputs=()):\n"
         "    def held():\n"
         "        for i, line in enumerate(lines):\n"
         "            yield line\n"
         f"            if i == 5: open({str(pipe)!r}, 'w').close(); import time; time.sleep(60)\n"
-        "    real(self, held(), on_read)\n"
+        "    real(self, held(), on_read, inputs)\n"
         "session.Session.play_lines = slow\n"
         "cli.main()\n"
     )
@@ -293,7 +294,11 @@ def test_ctrl_c_of_a_real_process_ends_it_with_130(tmp_path: Path) -> None:
         str(tmp_path / "b"),
     ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        pipe.open().close()
+        # Not opened in blocking mode: a child that fails early never opens its end.
+        with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as opened:
+            opening = select.poll()
+            opening.register(opened, select.POLLIN)
+            assert opening.poll(10_000)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
