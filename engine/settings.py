@@ -160,8 +160,8 @@ class Simulator:
     """The embedded exchange and the paper account on it."""
 
     market: Annotated[str, Rule("market it offers", choices=("usdm", "spot"))] = "usdm"
-    seed: Annotated[int, Rule("of its crowd", 0, 2**31)] = 7
-    whales_per_minute: Annotated[float, Rule("large orders its crowd brings", 0.01, 600)] = 12.0
+    seed: Annotated[int, Rule("of its crowd", 0, 2**31)] = 36
+    whales_per_minute: Annotated[float, Rule("large orders its crowd brings", 0.01, 600)] = 18.0
     supported_share: Annotated[float, Rule("of them, so many are believed by its makers", 0, 1)] = 0.9
     support: Annotated[float, Rule("what makers add behind them; 1 is like the recordings", 0, 100)] = 2.0
     paper_quote: Annotated[float, Rule("money the paper account starts with", 0, 1e12)] = 10_000.0

@@ -1,6 +1,6 @@
 import pytest
 
-from engine.clock import Clock, LiveClock, VirtualClock
+from engine.clock import CatchUpClock, Clock, LiveClock, VirtualClock
 from engine.errors import StateError
 
 
@@ -32,3 +32,24 @@ def test_live_clock_never_goes_back():
     clock = LiveClock()
     times = [clock.now_ns() for _ in range(1000)]
     assert times == sorted(times)
+
+
+def test_catch_up_clock_is_virtual_until_it_goes_live_and_continues_there():
+    monotonic = iter([1_000, 1_007, 1_009])
+    clock = CatchUpClock(50, monotonic_ns=lambda: next(monotonic))
+    assert (clock.now_ns(), clock.is_live) == (50, False)
+    clock.advance_to(80)
+    clock.go_live()
+    assert clock.is_live
+    assert (clock.now_ns(), clock.now_ns()) == (87, 89)
+
+
+def test_catch_up_clock_that_is_live_is_moved_by_nobody():
+    clock = CatchUpClock(50, monotonic_ns=lambda: 1_000)
+    with pytest.raises(StateError, match="forward only"):
+        clock.advance_to(49)
+    clock.go_live()
+    clock.go_live()
+    with pytest.raises(StateError, match="until it is live"):
+        clock.advance_to(10_000)
+    assert clock.now_ns() == 50

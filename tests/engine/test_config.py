@@ -101,8 +101,8 @@ exit_band_bps = 30
 flatten_s = 10
 [simulator]
 market = "usdm"
-seed = 7
-whales_per_minute = 12
+seed = 36
+whales_per_minute = 18
 supported_share = 0.9
 support = 2
 paper_quote = 10000
