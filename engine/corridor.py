@@ -282,8 +282,10 @@ class Corridor:
             self._tell(trading, "restoring", f"{len(entry.facts)} facts", at_ns)
             instruments = tuple(lane.instrument for lane in self.lanes)
             markets = tuple(lane.market for lane in self.lanes)
-            self._perform(restore(trading, entry.facts, instruments, markets, at_ns))
+            wishes = restore(trading, entry.facts, instruments, markets, at_ns)
+            # From here on these facts are whole; what is sent next must be found in them.
             self._tell(trading, "restored", "", at_ns)
+            self._perform(wishes)
         return None
 
     def _tell(self, trading: Trading, event: str, reason: str, at_ns: int) -> None:

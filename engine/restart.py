@@ -84,8 +84,8 @@ def restore(
     """Give desk and blotter what was left, and return what is to be done about it.
 
     Orders that were not final are UNKNOWN: the venue is asked, and nothing is sent again. The engine may have
-    ended between two facts of one moment: an order whose plan was not written yet gets one that only ends, and
-    a fill that an order counts and that was not written is owed again. A position whose plan is lost is
+    ended between two facts of one moment: an order whose plan was not written yet gets one that only ends,
+    and a fill that an order counts and that was not written is owed again. A position whose plan is lost is
     refused.
 
     Raises
