@@ -242,7 +242,10 @@ class Engine:
 
     def notes(self) -> list[str]:
         """Return the sentences that the operator should see at the end."""
-        return [self.note] if self.note else []
+        found = [self.note] if self.note else []
+        if self._wanted:
+            found.append("The control page says that nothing may be entered; 'remora resume' lowers it.")
+        return found
 
     @property
     def is_flat(self) -> bool:
@@ -259,7 +262,7 @@ class Engine:
             self._poll(now_ns)
         while self._commands:
             command, answer = self._commands.popleft()
-            self._command(command)
+            self._operate(command)
             answer(self.state_line())
         exchange = self.venue.exchange
         exchange.advance(now_ns)
@@ -362,17 +365,21 @@ class Engine:
         if self._recorder is not None:
             self._recorder.drain()
 
-    def _command(self, command: Command) -> None:
+    def _operate(self, command: Command) -> None:
+        """Do what the operator says; a halt stays on the control page until it is lowered, over restarts too."""
         if command.verb is Verb.STOP:
             self.request_stop("protect" if command.argument == "protect" else "flatten", "told to stop")
             return
-        if command.verb is Verb.STATUS:
+        if command.verb is Verb.STATUS or (command.verb is Verb.RESUME and self._stop is not None):
             return
         if command.verb is Verb.RESUME:
             self._page.clear()
-        self._enter(CommandInput(at_ns=self._stamp(), command=command))
+        self._command(command)
         if command.verb is Verb.HALT:
             self._page.raise_wanted(ControlSlot.SLOT_ENGINE, Wanted.WANTED_HALTED, self.clock.now_ns())
+
+    def _command(self, command: Command) -> None:
+        self._enter(CommandInput(at_ns=self._stamp(), command=command))
 
     def _read(self, payloads: list[bytes]) -> None:
         if not payloads:
