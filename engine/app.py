@@ -366,7 +366,7 @@ class Engine:
             self._recorder.drain()
 
     def _operate(self, command: Command) -> None:
-        """Do what the operator says; a halt stays on the control page until it is lowered, over restarts too."""
+        """Do what the operator says; a halt stays on the control page until it is lowered, whoever starts."""
         if command.verb is Verb.STOP:
             self.request_stop("protect" if command.argument == "protect" else "flatten", "told to stop")
             return
