@@ -90,7 +90,7 @@ class Tally:
     broken_lines : lines without the frame of their format or with an impossible receive time; the messages
         inside are lost.
     truncated : files that end inside a compressed block or inside a line.
-    exchange_info : body of the exchangeInfo answer found in a cryptofeed recording, ``b""`` if none.
+    exchange_info : body of the exchangeInfo answer found in the recording, ``b""`` if none.
     """
 
     __slots__ = ("broken_lines", "bytes_read", "exchange_info", "truncated")

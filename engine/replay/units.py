@@ -241,6 +241,9 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
             if is_snapshot(line.payload):
                 snapshots.append(_read_snapshot(line))
                 continue
+            if _is_exchange_info(line.payload):
+                tally.exchange_info = line.payload
+                continue
             known = _learned(line.payload, notes)
             if known is None:
                 continue
@@ -266,6 +269,10 @@ def survey(recording: Recording, progress: Callable[[int], None] | None = None) 
             note.price_digits = max(note.price_digits, snapshot.price_digits)
             note.quantity_digits = max(note.quantity_digits, snapshot.quantity_digits)
     return Survey(tuple(_facts(notes)), tuple(owners), tally.exchange_info)
+
+
+def _is_exchange_info(payload: bytes) -> bool:
+    return b'"filters"' in payload and b'"symbols"' in payload and not payload.startswith(_STREAM_HEAD)
 
 
 def _learned(payload: bytes, notes: dict[str, _Notes]) -> tuple[_Notes, bytes] | None:

@@ -99,6 +99,14 @@ def test_exchange_info_inside_a_cryptofeed_capture_is_used(tmp_path: Path) -> No
     assert "not used" in source.notes[0]
 
 
+def test_exchange_info_among_the_lines_of_a_recording_is_used(tmp_path: Path) -> None:
+    line = b"%d %s\n" % (START_NS, EXCHANGE_INFO)
+    source = opened(write(tmp_path / "a", line + text(spot_session())))
+    instrument = source.instrument
+    assert (instrument.tick, instrument.step, source.units_from) == (5, 1000, "exchangeInfo in the recording")
+    assert instrument.status == "TRADING"
+
+
 def test_recording_without_snapshot_is_played_and_says_that_nothing_can_come_of_it(tmp_path: Path) -> None:
     messages = spot_session()
     del messages[1]
