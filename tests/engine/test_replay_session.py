@@ -164,10 +164,11 @@ def test_settings_and_units_reach_the_market(make) -> None:
     assert settings["whale_min_sweeps"] == 500
 
 
-def test_interrupted_replay_keeps_what_was_seen(make) -> None:
+def test_interrupted_replay_keeps_every_read_that_was_whole(make) -> None:
     def broken() -> Iterator[Line]:
         yield Line(1, b"1", "")
         yield Line(2, b"1", "")
+        yield Line(3, b"1", "")  # more of this read may have been to come
         raise KeyboardInterrupt
 
     session = make()
