@@ -60,7 +60,7 @@ class TradingMachine(TradingWorld, RuleBasedStateMachine):
         index=st.integers(0, 1),
         side=st.sampled_from((Side.BUY, Side.BUY, Side.SELL)),
         percent=st.sampled_from(PERCENTS),
-        notional=st.sampled_from((1000.0, 150.0)),
+        notional=st.sampled_from((1000.0, 250.0, 150.0)),
     )
     def enter_on_a_good_day(self, index: int, side: Side, percent: int, notional: float) -> None:
         """All is well, and an order enters; a part of it may fill."""
@@ -250,6 +250,52 @@ class SpotMachine(TradingMachine):
     """The same where a stop locks coins, fees may be coins, and nothing opens short."""
 
     kind = MarketKind.SPOT
+
+
+def entered(steps: int, kind: type[TradingMachine] = TradingMachine) -> TradingMachine:
+    """Enter, and kill the engine at the so many-eth fact or byte before or after it."""
+    machine = kind()
+    machine.kill_soon(steps)
+    machine.enter_on_a_good_day(0, Side.BUY, 100, 1000.0)
+    machine.every_rule_is_kept()
+    return machine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TradingMachine, SpotMachine])
+def test_killed_at_any_fact_or_byte_of_an_entry_all_is_found_again(kind) -> None:
+    for steps in range(1, 60):
+        machine = entered(steps, kind)
+        machine.teardown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TradingMachine, SpotMachine])
+def test_killed_again_at_any_fact_or_byte_of_a_restart_all_is_found_again(kind) -> None:
+    for steps in range(1, 60):
+        machine = entered(0, kind)
+        machine.quote(0, -300, 2, "unseen")
+        machine.kill_in = steps  # counts on into the next start
+        machine.n_kills += 1
+        machine.start()
+        machine.every_rule_is_kept()
+        machine.let_all_arrive(100)
+        machine.every_rule_is_kept()
+        machine.teardown()
+
+
+def test_numbers_of_plans_are_given_once_while_anything_is_left() -> None:
+    machine = TradingMachine()
+    for index in (0, 1, 1):  # the plans of the second instrument come to their end
+        machine.enter_on_a_good_day(index, Side.BUY, 100, 250.0)
+        machine.command(("flatten", ""), 1, is_for_one=True)
+        machine.let_all_arrive(100)
+        machine.let_all_arrive(100)
+    machine.kill(are_lost=False)
+    machine.enter_on_a_good_day(1, Side.BUY, 100, 250.0)
+    numbers = [plan.number for plan in machine.engine.desk.plans if plan is not None]
+    assert numbers == [1, 4]
+    machine.teardown()
 
 
 SHORT = settings(max_examples=100, stateful_step_count=40)
