@@ -9,6 +9,8 @@ What is assumed of the venue: a request does not overtake another, and an answer
 What is assumed of the session: after reports were lost it asks for every order that is not over.
 """
 
+import random
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -296,6 +298,68 @@ def test_numbers_of_plans_are_given_once_while_anything_is_left() -> None:
     numbers = [plan.number for plan in machine.engine.desk.plans if plan is not None]
     assert numbers == [1, 4]
     machine.teardown()
+
+
+def walk(machine: TradingMachine, seed: int, n_steps: int) -> None:
+    """Take one long history, by the dice of `seed`: more trading and fewer kills than Hypothesis likes."""
+    dice = random.Random(seed)
+    one_of = dice.choice
+    for _ in range(n_steps):
+        kind, index = dice.random(), dice.randrange(2)
+        if kind < 0.14:
+            side, percent = one_of((Side.BUY, Side.SELL)), one_of(PERCENTS)
+            machine.enter_on_a_good_day(index, side, percent, one_of((1000.0, 250.0, 150.0)))
+        elif kind < 0.32 and machine.venue.requests:
+            machine.let_a_request_arrive(dice.random() < 0.1, dice.random() < 0.1, one_of(PERCENTS))
+        elif kind < 0.54 and machine.venue.reports:
+            fate = one_of(("comes", "comes", "comes", "comes", "comes twice", "lost"))
+            machine.let_a_report_arrive(dice.randrange(8), fate)
+        elif kind < 0.60:
+            machine.trade_with_what_rests(dice.randrange(4), one_of((10, 50, 100)), dice.random() < 0.3)
+        elif kind < 0.63:
+            machine.fire_a_stop(dice.randrange(4), one_of((0, 50, 100)))
+        elif kind < 0.65:
+            machine.end_an_order_unasked(dice.randrange(4), dice.random() < 0.5)
+        elif kind < 0.67:
+            machine.come_back_to_the_stream()
+        elif kind < 0.78:
+            sight = one_of(("seen", "seen", "seen", "unseen", "gap"))
+            machine.quote(index, one_of(MOVES_BPS), one_of((2, 60)), sight)
+        elif kind < 0.81:
+            machine.flow(index, one_of((-1, 0, 1)), one_of(("whale", "imbalance", "stale")))
+        elif kind < 0.93:
+            machine.wait(one_of(WAITS_NS))
+        elif kind < 0.95:
+            machine.command(one_of(COMMANDS), index, dice.random() < 0.5)
+        elif kind < 0.96:
+            machine.write_the_control_page(one_of((ACTIVE, REDUCING, HALTED)), dice.random() < 0.5)
+        elif kind < 0.97:
+            machine.change_the_socket(one_of((SendStatus.SENT, *SendStatus)))
+        elif kind < 0.98:
+            machine.let_all_arrive(one_of(PERCENTS))
+        elif kind < 0.985:
+            machine.venue.is_fee_in_base = not machine.venue.is_fee_in_base
+        elif kind < 0.995:
+            machine.kill_soon(dice.randrange(1, 13))
+        else:
+            machine.kill(dice.random() < 0.5)
+        machine.every_rule_is_kept()
+    machine.teardown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TradingMachine, SpotMachine])
+def test_long_histories_keep_every_rule(kind) -> None:
+    for seed in range(10):
+        walk(kind(), seed, 120)
+
+
+@pytest.mark.drill
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TradingMachine, SpotMachine])
+def test_drill_of_many_long_histories(kind) -> None:
+    for seed in range(1_000, 1_400):
+        walk(kind(), seed, 250)
 
 
 SHORT = settings(max_examples=100, stateful_step_count=40)
