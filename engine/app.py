@@ -39,7 +39,7 @@ from engine.inputs import (
 from engine.observers.recorder import Recorder
 from engine.orders import OrderState, Purpose, RefusalReason, Report
 from engine.records import Record, SignalRecord, encode_line
-from engine.restart import is_whole, unfinished
+from engine.restart import left_by
 from engine.risk.desk import WANTED_NAMES
 from engine.rundir import RunDir
 from engine.settings import Config
@@ -48,7 +48,7 @@ from engine.tally import Tally
 from engine.trading import OrderLine, open_trading
 from engine.venues.venue import SendStatus
 from native.control import ControlPage, ControlSlot, Wanted
-from native.ring import RingError, RingReader, RingWriter
+from native.ring import RingReader, RingWriter
 
 NS: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
@@ -57,11 +57,13 @@ CATCH_UP_NS: Final = 45 * NS
 POLL_NS: Final = 10_000_000
 NEVER_NS: Final = 2**63 - 1
 RECORDS: Final = 24
-BATCH: Final = 4096
 LEAST_MINUTES: Final = 15.0
+# Kinds of records so many that they would push all others out of a view.
+COMMON: Final = frozenset({"imbalance"})
 VENUE: Final = "embedded"
 VENUE_NAME: Final = "venue.json"
 NOT_FLAT: Final = 3
+FAILED: Final = 3
 # Of what the payloads of the rings mean; raised with the versions of facts, records and inputs.
 SCHEMA: Final = 0x52454D4F52410001
 
@@ -106,7 +108,7 @@ class Engine:
         self.run_dir = run_dir
         self.epoch = run_dir.next_epoch()
         self.tally = Tally()
-        self._left = _left_by(run_dir, self.epoch)
+        self._left = left_by([path for _, path in run_dir.older_facts(self.epoch)], SCHEMA)
         state_path, is_restored = run_dir.path / VENUE_NAME, bool(self._left)
         self.start_ns = opening_ns(state_path, wall_ns=job.wall_ns, is_restored=is_restored)
         self.clock = CatchUpClock(self.start_ns)
@@ -121,9 +123,16 @@ class Engine:
             now_ns=self.start_ns,
             boot_id=run_dir.boot_id,
         )
-        self._facts_ring = self._make_ring(run_dir.facts_path(self.epoch), config.engine.facts_mib)
-        self._market_ring = self._make_ring(run_dir.market_path(self.epoch), config.engine.market_mib)
-        self._recorder = self._make_recorder()
+        facts_path, market_path = run_dir.facts_path(self.epoch), run_dir.market_path(self.epoch)
+        try:
+            self._facts_ring = self._make_ring(facts_path, config.engine.facts_mib)
+            self._market_ring = self._make_ring(market_path, config.engine.market_mib)
+            self._recorder = self._make_recorder()
+        except InputError:
+            # Shared memory is small: what never began leaves nothing there.
+            facts_path.unlink(missing_ok=True)
+            market_path.unlink(missing_ok=True)
+            raise
         line = OrderLine()
         look = LiveLook(self.clock, config.risk.signal_age_ms * NS_PER_MS, self._page.wanted, self._on_late)
         self.trading = open_trading(
@@ -163,6 +172,8 @@ class Engine:
         self._last_ns = self.start_ns
         self._next_poll_ns = 0
         self._stop: OnStop | None = None
+        self._code_if_held = 0
+        self._failure = ""
         self._stop_deadline_ns = NEVER_NS
         self._wanted = 0
         self._lag_grade = 0
@@ -204,6 +215,7 @@ class Engine:
             self._enter(RestoreInput(at_ns=self._stamp(), facts=self._left))
         for _, path in (*self.run_dir.older_facts(self.epoch), *self.run_dir.older_market(self.epoch)):
             path.unlink()
+        venue.save(())
         venue.exchange.request_snapshot()
 
     def catch_up(self) -> None:
@@ -242,7 +254,7 @@ class Engine:
 
     def notes(self) -> list[str]:
         """Return the sentences that the operator should see at the end."""
-        found = [self.note] if self.note else []
+        found = [sentence for sentence in (self._failure, self.note) if sentence]
         if self._wanted:
             found.append("The control page says that nothing may be entered; 'remora resume' lowers it.")
         return found
@@ -266,15 +278,20 @@ class Engine:
             answer(self.state_line())
         exchange = self.venue.exchange
         exchange.advance(now_ns)
+        deliveries = exchange.take(now_ns)
+        reports = [one.payload for one in deliveries if isinstance(one.payload, Report)]
+        if reports:
+            # First: a fill that the venue counts must be found by the next start, in our facts or there.
+            self.venue.save(reports)
         read: list[bytes] = []
-        for delivery in exchange.take(now_ns):
+        for delivery in deliveries:
             payload = delivery.payload
             if isinstance(payload, bytes):
                 read.append(payload)
                 continue
             self._read(read)
             read = []
-            self._report(payload)
+            self._enter(ReportInput(at_ns=self._stamp(), report=payload))
         self._read(read)
         self.corridor.advance(self.clock.now_ns())
         self._last_ns = max(self._last_ns, self.corridor.clock.now_ns())
@@ -284,11 +301,18 @@ class Engine:
         """Queue a command for the next step; `answer` is told the state after it."""
         self._commands.append((command, answer))
 
-    def request_stop(self, mode: OnStop, reason: str, exit_code: int = 0) -> None:
-        """Begin to end: `flatten` closes what is held, `protect` leaves it behind its stop at the venue."""
-        if self._stop == mode or self.is_over:
+    def request_stop(self, mode: OnStop, reason: str, code_if_held: int = 0) -> None:
+        """Begin to end: `flatten` closes what is held, `protect` leaves it behind its stop at the venue.
+
+        What is asked for again changes nothing; `protect` ends a flatten, never the other way round.
+
+        Parameters
+        ----------
+        code_if_held : exit code if a position is left.
+        """
+        if self._stop in (mode, "protect") or self.is_over:
             return
-        self._stop, self.end, self.exit_code = mode, reason, exit_code
+        self._stop, self.end, self._code_if_held = mode, reason, code_if_held
         self._stop_deadline_ns = self.clock.now_ns() + int(self.job.config.execution.flatten_s * NS)
         if mode == "flatten":
             self._command(Command(verb=Verb.PAUSE))
@@ -299,9 +323,9 @@ class Engine:
     def finish(self) -> None:
         """Write the last input and fact, drain what observes, and close the rings."""
         self._enter(EndInput(at_ns=self._stamp(), reason=self.end))
-        self.venue.save()
+        self.venue.save(())
+        self._record()
         if self._recorder is not None:
-            self._recorder.drain()
             self._recorder.close()
         self._facts_ring.close()
         self._market_ring.close()
@@ -331,30 +355,40 @@ class Engine:
         return self.trading_ns + int(self.job.seconds * NS)
 
     def _judge_end(self) -> None:
-        if self.clock.now_ns() >= self._end_ns:
-            if self._stop is None:
-                self.request_stop(self.job.on_stop, f"{self.job.seconds:g} s of trading are over")
-            else:
-                self.is_over = True
-                self.exit_code = NOT_FLAT
-                self.note = "The position could not be closed in time."
+        is_late = self.clock.now_ns() >= self._end_ns
+        if is_late and self._stop is None:
+            self.request_stop(self.job.on_stop, f"{self.job.seconds:g} s of trading are over")
+            is_late = False
         if (self._stop == "flatten" and self.is_flat) or (self._stop == "protect" and self._is_protected()):
             self.is_over = True
+            if self.trading.desk.positions[0].quantity:
+                self.exit_code = max(self.exit_code, self._code_if_held)
+        elif is_late:
+            self.is_over = True
+            self.exit_code = NOT_FLAT
+            self.note = (
+                "The position could not be closed in time; the stop at the venue stands."
+                if self._has_stop()
+                else "The position or its orders could not be ended in time, and no stop at the venue stands."
+            )
 
     def _is_protected(self) -> bool:
+        """Whether nothing is on its way any more and what is held stands behind a stop at the venue."""
         orders = self.trading.executor.blotter.open_orders()
-        if any(not order.intent.is_reducing for order in orders):
+        if any(order.intent.purpose is not Purpose.HARD_STOP for order in orders):
             return False
-        if self.trading.desk.positions[0].quantity == 0:
-            return not orders
+        return self._has_stop() if self.trading.desk.positions[0].quantity else not orders
+
+    def _has_stop(self) -> bool:
         return any(
-            order.intent.purpose is Purpose.HARD_STOP and order.state is OrderState.OPEN for order in orders
+            order.intent.purpose is Purpose.HARD_STOP and order.state is OrderState.OPEN
+            for order in self.trading.executor.blotter.open_orders()
         )
 
     def _poll(self, now_ns: int) -> None:
         self._page.beat(now_ns)
         wanted = self._page.wanted()
-        if wanted > self.trading.desk.wanted and wanted != self._wanted:
+        if wanted > self.trading.desk.wanted:
             self._enter(WantedInput(at_ns=self._stamp(), state=wanted, reason="control page"))
         self._wanted = wanted
         lag = self._facts_ring.durable_lag
@@ -362,8 +396,20 @@ class Engine:
         if grade != self._lag_grade:
             self._lag_grade = grade
             self._enter(LagInput(at_ns=self._stamp(), share=round(lag, 6)))
-        if self._recorder is not None:
+        self._record()
+
+    def _record(self, line: bytes = b"") -> None:
+        """Write down what the rings hold, then `line`; if it cannot be written, begin to end."""
+        if self._recorder is None:
+            return
+        try:
             self._recorder.drain()
+            if line:
+                self._recorder.write_input(line)
+        except InputError as problem:
+            self._recorder, self._failure = None, str(problem)
+            self.request_stop(self.job.on_stop, "the recording failed")
+            self.exit_code = FAILED
 
     def _operate(self, command: Command) -> None:
         """Do what the operator says; a halt stays on the control page until it is lowered, whoever starts."""
@@ -389,10 +435,6 @@ class Engine:
             self._market_ring.append(RingKind.FRAME, payload, at_ns)
         self.corridor.on_read(self.lane, at_ns, payloads)
 
-    def _report(self, report: Report) -> None:
-        self._enter(ReportInput(at_ns=self._stamp(), report=report))
-        self.venue.save()
-
     def _enter(self, entry: Input) -> None:
         self._log(entry)
         self.corridor.apply(entry)
@@ -402,7 +444,7 @@ class Engine:
         if len(line) <= self._market_ring.max_payload:
             self._market_ring.append(RingKind.INPUT, line, entry.at_ns)
         elif self._recorder is not None:  # hours of history, before anything else is to be recorded
-            self._recorder.write_input(line)
+            self._record(line)
 
     def _stamp(self) -> int:
         # One moment for each input, later than all before: their order is that of their times.
@@ -420,6 +462,8 @@ class Engine:
             self._market_ring.append(RingKind.OUTCOME, line, self._last_ns)
         else:
             self._market_ring.append(RingKind.FLOW, line, self._last_ns)
+            if record.kind in COMMON:
+                return
         self.records.append(record)
 
     def _on_late(self, serial: int, reason: RefusalReason) -> None:
@@ -452,22 +496,3 @@ class Engine:
             for path in (self.run_dir.market_path(self.epoch), self.run_dir.facts_path(self.epoch))
         )
         return Recorder(self.job.record, self.instrument.symbol, market=market, facts=facts)
-
-
-def _left_by(run_dir: RunDir, epoch: int) -> tuple[str, ...]:
-    """Return what the engine before left unfinished, from the newest ring that holds it whole."""
-    for _, path in reversed(run_dir.older_facts(epoch)):
-        try:
-            reader = RingReader(str(path), from_start=True, schema=SCHEMA)
-        except (OSError, RingError) as problem:
-            raise InputError(
-                f"The facts of the engine before cannot be read: {problem}; see what is held at the venue, "
-                f"then remove {path}."
-            ) from problem
-        lines: list[bytes] = []
-        while records := reader.read(BATCH):
-            lines += [payload for _, kind, _, payload in records if kind == RingKind.FACT]
-        reader.close()
-        if is_whole(lines):
-            return unfinished(lines)
-    return ()

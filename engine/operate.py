@@ -121,7 +121,7 @@ def run(
             on_stop="protect" if on_stop is OnStopName.PROTECT else "flatten",
             wall_ns=time.time_ns(),
         )
-        has_view = sys.stdout.isatty() and not as_json
+        has_view = sys.stdout.isatty() and not as_json and _is_foreground(sys.stdout.fileno())
         report = run_engine(job, say if as_json else typer.echo, has_view=has_view)
         typer.echo(encode_report(report) if as_json else render_report(report))
         leave(report.exit_code)
@@ -187,6 +187,16 @@ def size(
 ) -> None:
     """Scale new entries."""
     _command(config, ["size", factor, symbol])
+
+
+def _is_foreground(terminal: int) -> bool:
+    """Whether a terminal is ours to draw on, and not that of the shell that put us into the background."""
+    import os
+
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # not the terminal of this session: nobody else's job control is in the way
+        return True
 
 
 def _command(config: Path | None, words: list[str]) -> None:

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from engine.errors import InputError
 from engine.facts import Fact, FillFact, OrderFact, PlanFact, SessionFact, decode_fact, encode_fact
+from engine.inputs import RingKind
 from engine.instruments import Instrument
 from engine.orchestrator import Trading
 from engine.orders import (
@@ -23,8 +25,40 @@ from engine.orders import (
 )
 from engine.risk.plan import DeskView, PlanStage
 from engine.signals import Side
+from native.ring import RingError, RingReader
 
+BATCH: Final = 4096
 LEFT: Final = "something was left"  # why a session that begins restores
+
+
+def left_by(paths: Sequence[Path], schema: int) -> tuple[str, ...]:
+    """Return what the engine before left unfinished, from the newest ring that holds it whole.
+
+    Parameters
+    ----------
+    paths : rings of facts, oldest first.
+    schema : that they must have.
+
+    Raises
+    ------
+    InputError
+        A ring cannot be read.
+    """
+    for path in reversed(paths):
+        try:
+            reader = RingReader(str(path), from_start=True, schema=schema)
+        except (OSError, RingError) as problem:
+            raise InputError(
+                f"The facts of the engine before cannot be read: {problem}; see what is held at the venue, "
+                f"then remove {path}."
+            ) from problem
+        lines: list[bytes] = []
+        while records := reader.read(BATCH):
+            lines += [payload for _, kind, _, payload in records if kind == RingKind.FACT]
+        reader.close()
+        if is_whole(lines):
+            return unfinished(lines)
+    return ()
 
 
 def is_whole(lines: Iterable[bytes]) -> bool:

@@ -391,7 +391,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path: str = parser.parse_args(arguments).socket
     # Ctrl-C goes to the whole foreground group and is the engine's to handle: the pipe ends when it has.
     # Once in the background, reading the terminal fails instead of stopping this process.
-    for number in (signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU):
+    # Ctrl-Z would stop this process alone, the engine does not hear it.
+    for number in (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)

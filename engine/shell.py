@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import uvloop
 
-from engine.app import NOT_FLAT, Engine, RunJob
+from engine.app import CATCH_UP_NS, NOT_FLAT, Engine, RunJob
 from engine.commands import Verb
 from engine.commandsocket import CommandServer
 from engine.picture import run_report, view_state
@@ -22,6 +22,7 @@ COMMANDS_S: Final = 0.01
 PICTURE_S: Final = 0.2
 LINE_S: Final = 10.0
 MAX_WAIT_S: Final = 0.01
+SLICE_NS: Final = 1_000_000_000  # of catching up between two looks at commands
 VIEW_END_S: Final = 3.0
 
 Say = Callable[[str], None]
@@ -70,25 +71,42 @@ class _Shell:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
-        if self._has_view:
-            await self._start_view()
-        engine.begin()
-        engine.catch_up()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        n_before = _collections()
-        engine.clock.go_live()
-        engine.begin_trading()
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            loop.add_signal_handler(signal.SIGHUP, self._on_signal, signal.SIGHUP)
+        # A slip of the finger must not stop the clock of what is held.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        n_before = n_after = 0
         try:
+            if self._has_view:
+                await self._start_view()
+            await self._warm_up(loop)
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            n_before = _collections()
+            if not engine.is_over:
+                engine.clock.go_live()
+                engine.begin_trading()
             await self._feed(loop)
         finally:
-            n_collections = _collections() - n_before
+            n_after = _collections()
             gc.enable()
             gc.unfreeze()
-            engine.finish()
-            await self._end_view()
-        return run_report(engine, n_collections)
+            try:
+                engine.finish()
+            finally:
+                await self._end_view()
+        return run_report(engine, n_after - n_before)
+
+    async def _warm_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Learn from history and catch up, with an ear for commands and signals."""
+        engine = self._engine
+        engine.begin()
+        end_ns = engine.start_ns + CATCH_UP_NS
+        for until_ns in range(engine.start_ns, end_ns, SLICE_NS):
+            await asyncio.sleep(0)
+            self._serve(loop.time())
+            engine.run_virtually(min(until_ns + SLICE_NS, end_ns))
 
     async def _feed(self, loop: asyncio.AbstractEventLoop) -> None:
         engine = self._engine
@@ -127,7 +145,7 @@ class _Shell:
         if self._n_interrupts >= 2:
             engine.request_stop("protect", "a second Ctrl-C", NOT_FLAT)
             return
-        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         engine.request_stop(engine.job.on_stop, f"stopped by {name}")
 
     async def _start_view(self) -> None:

@@ -6,8 +6,9 @@ concluded, ``decisions.jsonl`` with the facts. Files are appended to line by lin
 last line at most.
 """
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from engine.errors import InputError
 from engine.inputs import RingKind, inputs_path
@@ -53,12 +54,17 @@ class Recorder:
             directory / SIGNALS_NAME,
             directory / DECISIONS_NAME,
         )
+        self._files: list[BinaryIO] = []
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._files = [path.open("xb", buffering=BUFFER_BYTES) for path in paths]
-        except FileExistsError as problem:
-            raise InputError(f"{directory} holds a recording already; give a new directory.") from problem
+            for path in paths:
+                self._files.append(path.open("xb", buffering=BUFFER_BYTES))
         except OSError as problem:
+            for file, path in zip(self._files, paths, strict=False):
+                file.close()
+                path.unlink()
+            if isinstance(problem, FileExistsError):
+                raise InputError(f"{directory} holds a recording already; give a new directory.") from problem
             raise InputError(f"{directory} cannot be written: {problem.strerror or problem}.") from problem
 
     @property
@@ -91,19 +97,33 @@ class Recorder:
             for file in self._files:
                 file.flush()
         except OSError as problem:
-            raise InputError(
-                f"The recording in {self.frames_path.parent} cannot be written: "
-                f"{problem.strerror or problem}."
-            ) from problem
+            raise self._broken(problem) from problem
         self._market.commit()
         self._facts.commit()
 
     def write_input(self, line: bytes) -> None:
-        """Write an input that is too large for the ring, after all that is in the rings."""
+        """Write an input that is too large for the ring, after all that is in the rings.
+
+        Raises
+        ------
+        InputError
+            As `drain`.
+        """
         self.drain()
-        self._files[1].write(line)
+        try:
+            self._files[1].write(line)
+            self._files[1].flush()
+        except OSError as problem:
+            raise self._broken(problem) from problem
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; what a full device did not take is lost, and was told."""
         for file in self._files:
-            file.close()
+            with suppress(OSError):
+                file.close()
+
+    def _broken(self, problem: OSError) -> InputError:
+        self.close()
+        return InputError(
+            f"The recording in {self.frames_path.parent} cannot be written: {problem.strerror or problem}."
+        )

@@ -1,10 +1,12 @@
 """The embedded venue: a crowd's market with history, and a paper account that survives the engine.
 
 The venue ends with its process. What it owes its customer does not: the account and the stops that wait at
-the venue are written down after every report, and a venue that is opened again begins where the one before
-stood. Orders that rested in its book are gone then; asked for, they are absent.
+the venue are written down before reports are handed over, with the fills that nobody may have heard of yet.
+A venue that is opened again begins where the one before stood and tells those fills again. Orders that rested
+in its book are gone then; asked for, they are absent.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,7 @@ import msgspec
 from engine.clock import Clock
 from engine.config import Fees
 from engine.errors import InputError
+from engine.orders import Report, ReportKind
 from engine.settings import Simulator
 from engine.sim import fees as venue_fees
 from engine.sim.account import Account, AccountState
@@ -36,6 +39,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     last_price: float  # quote
     wall_offset_ns: int  # wall time minus the venue's own
     paper_quote: float
+    owed: tuple[Report, ...] = ()  # fills that the account counts and nobody may have heard of yet
 
 
 class EmbeddedMarket:
@@ -89,6 +93,8 @@ class EmbeddedMarket:
             ),
             clock=clock,
         )
+        if state is not None:
+            self.exchange.tell_again(state.owed)
         self._history = History(spec, settings.seed, clock.now_ns(), self.exchange.first_trade_id - 1)
 
     def history(self, minutes: float) -> tuple[bytes, bytes]:
@@ -100,13 +106,21 @@ class EmbeddedMarket:
         """Return what the account has gained since its beginning, in 10^-8 quote; `mark` in price units."""
         return self._account.equity(mark) - round(self._paper_quote * MONEY_PER_QUOTE)
 
-    def save(self) -> None:
-        """Write down what must outlive the process; whole, or as it was before."""
+    def save(self, heard: Sequence[Report]) -> None:
+        """Write down what must outlive the process; whole, or as it was before.
+
+        Parameters
+        ----------
+        heard : reports that were taken from the venue and may be lost with the process; told again like those
+            still under way. Told twice is no harm: a fill has its trade id.
+        """
+        under_way = (*heard, *self.exchange.reports_under_way)
         state = VenueState(
             account=self._account.dump(),
             wall_offset_ns=self._wall_offset_ns,
             last_price=self.exchange.last_price * 10.0**-self.instrument.price_digits,
             paper_quote=self._paper_quote,
+            owed=tuple(report for report in under_way if report.kind is ReportKind.FILL),
         )
         draft = self._path.with_name(self._path.name + ".new")
         draft.write_bytes(msgspec.json.encode(state))
@@ -116,8 +130,8 @@ class EmbeddedMarket:
 def opening_ns(state_path: Path, *, wall_ns: int, is_restored: bool) -> int:
     """Return the venue's own time now.
 
-    The venue has a calendar of its own: anew it opens at a fixed moment, so that a seed gives one market; opened
-    again it is as much later as it is on the wall.
+    The venue has a calendar of its own: anew it opens at a fixed moment, so that a seed gives one market;
+    opened again it is as much later as it is on the wall.
     """
     return wall_ns - _read(state_path).wall_offset_ns if is_restored else START_NS
 

@@ -6,7 +6,7 @@ What a call causes is never seen inside it: requests travel, and so do reports a
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +16,7 @@ import numpy as np
 from engine.clock import Clock
 from engine.errors import StateError
 from engine.instruments import Instrument, from_exchange_info
-from engine.orders import OrderKind, PlaceOrder, ReportKind
+from engine.orders import OrderKind, PlaceOrder, Report, ReportKind
 from engine.signals import MarketKind, Side
 from engine.sim.account import Account
 from engine.sim.crowd import Crowd, endless
@@ -210,6 +210,15 @@ class Exchange:
     def book(self) -> RestingOrders:
         """All that rests, in ticks and lots; others only read it. Ours have owner `OWNER`."""
         return self._book
+
+    @property
+    def reports_under_way(self) -> tuple[Report, ...]:
+        """What was told and has not reached us yet."""
+        return tuple(self._reports.under_way)
+
+    def tell_again(self, reports: Iterable[Report]) -> None:
+        """Let reports of before a restart travel to us once more, from now on."""
+        self._reports.tell_again(self._now_ns, reports)
 
     def exchange_info(self) -> bytes:
         """Return the exchangeInfo answer: `engine.instruments.from_exchange_info` makes the instrument."""

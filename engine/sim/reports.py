@@ -1,7 +1,7 @@
 """What the simulated venue tells of our orders, when it reaches us, and what it remembers of those over."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -130,6 +130,11 @@ class Reports:
         for report in told:
             self._send(report, now_ns)
         return bool(told)
+
+    def tell_again(self, now_ns: int, reports: Iterable[Report]) -> None:
+        """Send reports as they were told once, with the times of then."""
+        for report in reports:
+            self._send(report, now_ns)
 
     def _send(self, report: Report, now_ns: int = 0) -> Report:
         travel = self._response_ns + int(self._response_ns * 7 / 16 * self._jitter())
