@@ -180,6 +180,9 @@ def exit_wishes(
     if quantity and not is_locked and not plan.has_exit_working and now_ns >= plan.exit_ns:
         side = Side.SELL if position.quantity > 0 else Side.BUY
         price = 0 if is_book_stale else exit_limit(market, instrument, side, settings)
+        if price and instrument.kind is MarketKind.SPOT:
+            # A remainder that the venue takes at the touch may be too small for it further through.
+            price = min(max(price, _least_price(instrument, quantity)), market.best_bid)
         wishes.append(
             _reducing(
                 plan,
@@ -256,6 +259,13 @@ def _purpose(plan: Plan) -> Purpose:
     if plan.exit_purpose is Purpose.HARD_STOP:
         return Purpose.STOP
     return plan.exit_purpose or Purpose.FLATTEN
+
+
+def _least_price(instrument: Instrument, quantity: int) -> int:
+    """Return the lowest price at which this quantity is worth the venue's least notional."""
+    scale = int(10 ** (instrument.price_digits + instrument.quantity_digits))
+    ticks = math.ceil(instrument.min_notional * scale / (quantity * instrument.tick))
+    return ticks * instrument.tick
 
 
 def _reducing(
