@@ -1,7 +1,7 @@
 """From a trigger to orders: exits first, then what the strategies propose; one synchronous chain."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,10 @@ from engine.strategy import MarketView, Strategy
 Outcome = Signal | Veto
 Sink = Callable[[Outcome], None]
 
-NOTHING_PROPOSED = Trigger.GAP | Trigger.STALE
+# Plain ints under names of their own: reading a member of an enum costs more than the comparison.
+ENTRY: Final = int(Trigger.ENTRY)
+ENTRY_EXPIRED: Final = int(Trigger.ENTRY_EXPIRED)
+NOTHING_PROPOSED: Final = Trigger.GAP | Trigger.STALE
 # One decision carries out this many wishes at most; more is a circle, not a plan.
 MAX_WISHES: Final = 64
 
@@ -76,13 +79,15 @@ class Orchestrator:
         nothing. Signals for both sides cancel each other: none of them leaves, `n_disagreements` counts it,
         vetoes still do. Of several signals for one side the most confident becomes the intent.
         """
-        if self._trading is not None:
-            self.perform(self._trading.desk.on_trigger(market, mask), market)
+        trading = self._trading
+        if trading is not None:
+            self.perform(trading.desk.on_trigger(market, mask), market)
         outcomes = self._concluded(market, mask)
-        if self._trading is not None:
+        if trading is not None and outcomes:
             signals = [found for found in outcomes if isinstance(found, Signal)]
             if signals:
-                self._enter(max(signals, key=lambda signal: signal.confidence), market, self._trading)
+                best = max(signals, key=_confidence) if len(signals) > 1 else signals[0]
+                self._enter(best, market, trading)
         for found in outcomes:
             self._sink(found)
         return outcomes
@@ -92,7 +97,7 @@ class Orchestrator:
         if self._trading is not None:
             self.perform(self._trading.desk.on_change(change, market), market)
 
-    def perform(self, wishes: Iterable[Wish], market: DeskView) -> None:
+    def perform(self, wishes: Sequence[Wish], market: DeskView) -> None:
         """Carry out the desk's wishes, and those that come of them, in their order.
 
         Raises
@@ -101,7 +106,7 @@ class Orchestrator:
             If they do not come to an end.
         """
         trading = self._trading
-        if trading is None:
+        if trading is None or not wishes:
             return
         desk, executor = trading.desk, trading.executor
         todo = deque(wishes)
@@ -119,13 +124,13 @@ class Orchestrator:
                 todo.extend(desk.on_change(change, market))
 
     def _concluded(self, market: MarketView, mask: int) -> list[Outcome]:
-        if mask & Trigger.ENTRY_EXPIRED:
+        if mask & ENTRY_EXPIRED:
             for strategy in self._strategies:
                 strategy.on_expired(market)
-        if not mask & Trigger.ENTRY or mask & NOTHING_PROPOSED:
+        if not mask & ENTRY or mask & NOTHING_PROPOSED:
             return []
         outcomes = [found for strategy in self._strategies if (found := strategy.propose(market)) is not None]
-        if {Side.BUY, Side.SELL} <= {found.side for found in outcomes if isinstance(found, Signal)}:
+        if len(outcomes) > 1 and {Side.BUY, Side.SELL} <= _sides(outcomes):
             self.n_disagreements += 1
             outcomes = [found for found in outcomes if isinstance(found, Veto)]
         decide_ns = self._clock.now_ns()
@@ -147,8 +152,21 @@ class Orchestrator:
             trading.desk.release(verdict)
 
 
+def _sides(outcomes: list[Outcome]) -> set[Side]:
+    return {found.side for found in outcomes if isinstance(found, Signal)}
+
+
+def _confidence(signal: Signal) -> float:
+    return signal.confidence
+
+
 def _stamped(outcome: Outcome, decide_ns: int) -> Outcome:
+    # A strategy that stamps the market's own time is right already: the copy would cost a microsecond.
     if isinstance(outcome, Veto):
+        if outcome.signal.decide_ns == decide_ns:
+            return outcome
         signal = msgspec.structs.replace(outcome.signal, decide_ns=decide_ns)
         return msgspec.structs.replace(outcome, signal=signal)
+    if outcome.decide_ns == decide_ns:
+        return outcome
     return msgspec.structs.replace(outcome, decide_ns=decide_ns)

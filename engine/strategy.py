@@ -176,7 +176,7 @@ class Funnel:
 
     def __init__(self, is_cost_gated: bool) -> None:
         self._is_cost_gated = is_cost_gated
-        self._counts = dict.fromkeys(Stage, 0)
+        self._counts: dict[int, int] = dict.fromkeys(map(int, Stage), 0)
         self._vetoes = dict.fromkeys(VetoReason, 0)
         self._recent: dict[int, _Progress] = {}
 
@@ -189,10 +189,10 @@ class Funnel:
             progress = self._recent[episode] = _Progress(Stage.IMBALANCE)
             self._counts[Stage.IMBALANCE] += 1
         progress.is_over = False
-        for further in Stage:
-            if progress.stage < further <= stage:
+        if stage > progress.stage:
+            for further in range(progress.stage + 1, stage + 1):
                 self._counts[further] += 1
-        progress.stage = max(progress.stage, stage)
+            progress.stage = stage
 
     def veto(self, episode: int, reason: VetoReason) -> bool:
         """Note why the episode is not entered now; True the first time it gets this reason."""

@@ -1,9 +1,8 @@
 """Volume scalper: ride along with a whale that the book confirmed, at the edge of value or out of it."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from math import isfinite
+from typing import Final, NamedTuple, Protocol
 
 from engine.signals import Action, Alignment, MarketKind, ProfileSource, Side, Signal, Veto, VetoReason
 from engine.strategy import CandidateView, Funnel, MarketView, ProfileView, Stage
@@ -11,6 +10,20 @@ from engine.strategy import CandidateView, Funnel, MarketView, ProfileView, Stag
 NS_PER_S = 1_000_000_000
 TIME_STOP_S = (30.0, 900.0)
 BREAKOUT_SCORE = 0.7
+
+# What is read at every decision has a name of its own: a member of an enum by its class, or an enum by its
+# value, costs more than most of the arithmetic here.
+SIDES: Final = {int(side): side for side in Side}
+KINDS: Final = {int(kind): kind for kind in MarketKind}
+SOURCES: Final = {source.value: source for source in ProfileSource}
+BUY: Final = Side.BUY
+SPOT: Final = MarketKind.SPOT
+EDGE: Final = Alignment.EDGE
+BREAKOUT: Final = Alignment.BREAKOUT
+ENTRY: Final = Action.ENTRY
+SESSION: Final = ProfileSource.SESSION.value
+ROLLING: Final = ProfileSource.ROLLING.value
+PREVIOUS: Final = ProfileSource.PREVIOUS.value
 
 
 class Settings(Protocol):
@@ -42,13 +55,15 @@ class Settings(Protocol):
     def inside_ns(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where the price stands to value, and how far it may run."""
 
     alignment: Alignment | None = None
     source: ProfileSource | None = None
     target_bps: float = math.nan
+
+
+NOWHERE: Final = _Place()
 
 
 class VolumeScalper:
@@ -139,7 +154,7 @@ class VolumeScalper:
         self.funnel.reach(signal.episode, Stage.COST)
         if not signal.confidence >= self._settings.min_confidence:
             return VetoReason.CONFIDENCE
-        if signal.kind is MarketKind.SPOT and signal.side is Side.SELL:
+        if signal.kind is SPOT and signal.side is not BUY:
             return VetoReason.NO_SHORT
         if now_ns < self._cooldown_until_ns:
             return VetoReason.COOLDOWN
@@ -147,16 +162,18 @@ class VolumeScalper:
 
     def _draft(self, view: MarketView, candidate: CandidateView) -> Signal:
         settings = self._settings
-        side, kind = Side(candidate.side), MarketKind(view.kind)
+        side, kind = SIDES[candidate.side], KINDS[view.kind]
         sigma_bps, spread_bps = view.sigma_60_bps, view.spread_bps
         cost_bps = self._cost_bps(view, side, kind)
-        place = _Place()
-        if view.is_valid and _is_known(sigma_bps, cost_bps, view.mid, spread_bps):
+        now_ns, mid, is_valid = view.now_ns, view.mid, view.is_valid
+        place = NOWHERE
+        if is_valid and _is_known(sigma_bps, cost_bps, mid, spread_bps):
             place = align(view, side, max(2.0 * cost_bps, 2.0 * sigma_bps), settings)
-        is_entry_taking = kind is MarketKind.SPOT
+        alignment, source, target_bps = place
+        is_entry_taking = kind is SPOT
         return Signal(
             strategy=self.name,
-            action=Action.ENTRY,
+            action=ENTRY,
             symbol=view.symbol,
             kind=kind,
             instrument_epoch=view.instrument_epoch,
@@ -165,18 +182,18 @@ class VolumeScalper:
             trade_id=view.last_trade_id,
             venue_ns=view.last_venue_ns,
             recv_ns=view.last_recv_ns,
-            decide_ns=view.now_ns,
-            is_valid=view.is_valid,
+            decide_ns=now_ns,
+            is_valid=is_valid,
             side=side,
-            price=view.best_ask if (side is Side.BUY) == is_entry_taking else view.best_bid,
+            price=view.best_ask if (side is BUY) == is_entry_taking else view.best_bid,
             price_digits=round(-math.log10(view.price_scale)),
-            mid=view.mid,
+            mid=mid,
             spread_bps=spread_bps,
             notional_quote=settings.entry_notional_quote,
-            confidence=_confidence(candidate, place.alignment, settings.rho_enter),
-            target_bps=place.target_bps,
-            stop_bps=max(0.5 * place.target_bps, sigma_bps + spread_bps) if place.alignment else math.nan,
-            time_stop_ns=_time_stop_ns(place.target_bps, sigma_bps),
+            confidence=_confidence(candidate, alignment, settings.rho_enter),
+            target_bps=target_bps,
+            stop_bps=max(0.5 * target_bps, sigma_bps + spread_bps) if alignment else math.nan,
+            time_stop_ns=_time_stop_ns(target_bps, sigma_bps),
             cost_bps=cost_bps,
             sigma_60_bps=sigma_bps,
             is_cost_gated=settings.is_cost_gated,
@@ -188,14 +205,14 @@ class VolumeScalper:
             rho_post_min=candidate.rho_post_min,
             pulled_share=candidate.pulled_share,
             n_updates=candidate.n_updates,
-            alignment=place.alignment,
-            profile_source=place.source,
+            alignment=alignment,
+            profile_source=source,
         )
 
     def _cost_bps(self, view: MarketView, side: Side, kind: MarketKind) -> float:
         settings = self._settings
         exit_bps = settings.taker_bps + view.walk_bps(-side, settings.entry_notional_quote)
-        if kind is MarketKind.SPOT:
+        if kind is SPOT:
             entry_bps = settings.taker_bps + view.walk_bps(side, settings.entry_notional_quote)
             return entry_bps + exit_bps + view.spread_bps
         return settings.maker_bps + exit_bps + 0.5 * view.spread_bps
@@ -218,64 +235,61 @@ def align(view: MarketView, side: Side, reach_bps: float, settings: Settings) ->
     high-volume node of the primary profile lies ahead nearer than the target. An edge trade stops at the
     nearest of those POCs instead of being refused by it: it becomes the target.
     """
-    profiles = {profile.source: profile for profile in view.profiles()}
+    profiles = view.profiles()
     primary = _primary(profiles)
     if primary is None:
-        return _Place()
-    source = ProfileSource(primary.source)
+        return NOWHERE
+    source = SOURCES[primary.source]
     mid = view.mid
 
-    def ahead_bps(level: float) -> float:
-        return side * (level - mid) / mid * 1e4
-
-    near, far = (primary.val, primary.vah) if side is Side.BUY else (primary.vah, primary.val)
-    width_bps = ahead_bps(far) - ahead_bps(near)
-    if abs(ahead_bps(near)) <= max(settings.edge_bps, settings.edge_share * width_bps):
-        alignment = Alignment.EDGE
+    # Distances are counted in the direction of the trade.
+    is_long = side is BUY
+    sign = 1.0 if is_long else -1.0
+    val_bps, vah_bps = sign * (primary.val - mid) / mid * 1e4, sign * (primary.vah - mid) / mid * 1e4
+    near_bps, far_bps = (val_bps, vah_bps) if is_long else (vah_bps, val_bps)
+    if abs(near_bps) <= max(settings.edge_bps, settings.edge_share * (far_bps - near_bps)):
+        alignment = EDGE
     elif (
-        settings.breakout_min_bps <= -ahead_bps(far) <= settings.breakout_max_bps
+        settings.breakout_min_bps <= -far_bps <= settings.breakout_max_bps
         and primary.last_inside_ns > 0
         and view.now_ns - primary.last_inside_ns <= settings.inside_ns
     ):
-        alignment = Alignment.BREAKOUT
+        alignment = BREAKOUT
     else:
-        return _Place(source=source)
+        return _Place(None, source)
 
     target_bps = reach_bps
-    barriers = [ahead_bps(level) for level in (*_far_edges(profiles, primary, side), *primary.nodes)]
-    pocs = [distance for level in _pocs(profiles, primary) if (distance := ahead_bps(level)) > 0.0]
-    if alignment is Alignment.EDGE:
-        target_bps = min((reach_bps, *pocs))
-    else:
-        barriers += pocs
-    if any(0.0 < distance < target_bps for distance in barriers):
-        return _Place(source=source)
+    barriers = [sign * (level - mid) / mid * 1e4 for level in primary.nodes]
+    for profile in profiles:
+        # Of the previous session only the naked POC speaks, unless it has to stand in for the others.
+        is_speaking = profile is primary or (profile.is_ready and profile.source != PREVIOUS)
+        if is_speaking:
+            barriers.append(sign * ((profile.vah if is_long else profile.val) - mid) / mid * 1e4)
+        if is_speaking or profile.is_poc_naked:
+            poc_bps = sign * (profile.poc - mid) / mid * 1e4
+            if alignment is BREAKOUT:
+                barriers.append(poc_bps)
+            elif 0.0 < poc_bps < target_bps:
+                target_bps = poc_bps
+    for distance_bps in barriers:
+        if 0.0 < distance_bps < target_bps:
+            return _Place(None, source)
     return _Place(alignment, source, target_bps)
 
 
-def _primary(profiles: dict[str, ProfileView]) -> ProfileView | None:
-    for source in (ProfileSource.SESSION, ProfileSource.ROLLING):
-        profile = profiles.get(source)
-        if profile is not None and profile.is_ready:
-            return profile
-    return profiles.get(ProfileSource.PREVIOUS)
-
-
-def _is_speaking(profile: ProfileView, primary: ProfileView) -> bool:
-    # Of the previous session only the naked POC speaks, unless it has to stand in for the others.
-    return profile is primary or (profile.is_ready and profile.source != ProfileSource.PREVIOUS)
-
-
-def _far_edges(profiles: dict[str, ProfileView], primary: ProfileView, side: Side) -> Iterator[float]:
-    for profile in profiles.values():
-        if _is_speaking(profile, primary):
-            yield profile.vah if side is Side.BUY else profile.val
-
-
-def _pocs(profiles: dict[str, ProfileView], primary: ProfileView) -> Iterator[float]:
-    for profile in profiles.values():
-        if profile.is_poc_naked or _is_speaking(profile, primary):
-            yield profile.poc
+def _primary(profiles: tuple[ProfileView, ...]) -> ProfileView | None:
+    rolling = previous = None
+    for profile in profiles:
+        source = profile.source
+        if source == SESSION:
+            if profile.is_ready:
+                return profile
+        elif source == ROLLING:
+            if profile.is_ready:
+                rolling = profile
+        else:
+            previous = profile
+    return previous if rolling is None else rolling
 
 
 def _confidence(candidate: CandidateView, alignment: Alignment | None, rho_enter: float) -> float:
@@ -284,16 +298,16 @@ def _confidence(candidate: CandidateView, alignment: Alignment | None, rho_enter
     ratio = candidate.notional / candidate.threshold
     whale = min(math.log2(ratio) / 3.0, 1.0) if ratio > 1.0 else 0.0
     imbalance = min(max((abs(candidate.rho_post) - rho_enter) / (1.0 - rho_enter), 0.0), 1.0)
-    return 0.5 + (whale + imbalance + (1.0 if alignment is Alignment.EDGE else BREAKOUT_SCORE)) / 6.0
+    return 0.5 + (whale + imbalance + (1.0 if alignment is EDGE else BREAKOUT_SCORE)) / 6.0
 
 
 def _time_stop_ns(target_bps: float, sigma_bps: float) -> int:
-    if not _is_known(target_bps, sigma_bps):
+    if not (isfinite(target_bps) and isfinite(sigma_bps)):
         return 0
     low_s, high_s = TIME_STOP_S
     ratio = target_bps / sigma_bps if sigma_bps > 0.0 else math.inf
     return round(min(max(low_s * ratio * ratio, low_s), high_s) * NS_PER_S)
 
 
-def _is_known(*values: float) -> bool:
-    return all(math.isfinite(value) for value in values)
+def _is_known(sigma_bps: float, cost_bps: float, mid: float, spread_bps: float) -> bool:
+    return isfinite(sigma_bps) and isfinite(cost_bps) and isfinite(mid) and isfinite(spread_bps)
