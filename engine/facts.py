@@ -109,6 +109,7 @@ class PlanFact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact", tag=
     outcome: str  # of a plan that is over: the purpose that ended it
     pnl: int  # money in 10^-8 quote, net of fees, of a plan that is over
     at_ns: int
+    residue: int = 0  # of a plan that is over: its unsellable remainder, in 10^-8 base or finer
 
 
 class CommandFact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact", tag="command"):

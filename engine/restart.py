@@ -81,30 +81,35 @@ def unfinished(lines: Iterable[bytes]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        All fills, for position and profit; the newest fact of each plan that is not over, and of each order
-        that is not final or belongs to such a plan.
+        All fills and remainders, for position and profit; the newest fact of each plan that is not over, and
+        of each order that is not final or belongs to such a plan.
     """
-    fills: list[FillFact] = []
+    past: list[FillFact | PlanFact] = []
+    held: dict[str, bool] = {}
     plans: dict[int, PlanFact] = {}
     orders: dict[str, OrderFact] = {}
     for line in lines:
         fact = _decoded(line)
         if isinstance(fact, FillFact):
-            fills.append(fact)
+            past.append(fact)
+            held[fact.symbol] = _is_number(fact.position)
         elif isinstance(fact, PlanFact):
             plans[fact.plan] = fact
+            if fact.stage == PlanStage.OVER:
+                held[fact.symbol] = False
+                if fact.residue:
+                    past.append(fact)
         elif isinstance(fact, OrderFact):
             orders[fact.client_order_id] = fact
-    held = any(map(_is_number, {fact.symbol: fact.position for fact in fills}.values()))
     open_plans = {number: fact for number, fact in plans.items() if fact.stage != PlanStage.OVER}
     working = {
         name: fact
         for name, fact in orders.items()
         if OrderState[fact.state.upper()] not in FINAL_STATES or fact.plan in open_plans
     }
-    if not held and not open_plans and not any(_is_working(fact) for fact in working.values()):
+    if not any(held.values()) and not open_plans and not any(_is_working(fact) for fact in working.values()):
         return ()
-    facts: list[Fact] = [*fills, *working.values(), *open_plans.values()]
+    facts: list[Fact] = [*past, *working.values(), *open_plans.values()]
     return tuple(encode_fact(fact).decode().rstrip("\n") for fact in facts)
 
 
@@ -131,7 +136,6 @@ def restore(
     orders: dict[str, Order] = {}
     plans: list[PlanFact] = []
     filled: Counter[str] = Counter()
-    last_prices: dict[str, int] = {}
     desk, blotter = trading.desk, trading.executor.blotter
     newest_plan = 0
     for line in lines:
@@ -147,9 +151,10 @@ def restore(
             fill = _fill(fact, instrument)
             desk.positions.restore_fill(fill)
             filled[fact.client_order_id] += fill.quantity
-            last_prices[fact.symbol] = fill.price
         elif isinstance(fact, OrderFact):
             orders[fact.client_order_id] = _order(fact, instrument, filled[fact.client_order_id], at_ns)
+        elif fact.stage == PlanStage.OVER:
+            desk.positions[instrument.index].drop_residue()
         else:
             plans.append(fact)
     for line in lines:
@@ -168,8 +173,6 @@ def restore(
         wishes += desk.adopt(plan, its_own, markets[index], at_ns)
     planned = {plan.symbol for plan in plans}
     for instrument in instruments:
-        if instrument.symbol in last_prices and instrument.symbol not in planned:
-            desk.positions[instrument.index].drop_if_unsellable(last_prices[instrument.symbol])
         if desk.positions[instrument.index].quantity and instrument.symbol not in planned:
             raise InputError(
                 f"The engine before held {instrument.symbol} without a plan; close it at the venue, then "

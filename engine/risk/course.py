@@ -117,7 +117,7 @@ def _finish(plan: Plan, position: Position, market: DeskView) -> None:
         return
     if closable(position, plan.instrument, market):
         return
-    position.drop_residue()
+    plan.residue = position.drop_residue()
     plan.stage = PlanStage.OVER
     plan.pnl = position.closed_money - plan.closed_before
 

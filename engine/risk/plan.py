@@ -76,6 +76,7 @@ class Plan:
     stop_price, target_price, hard_stop_price : price units; 0 = none.
     peak_bps : best excursion at the moments at which the desk was asked, from the average entry.
     closed_before : what the position had earned before the plan, 10^-8 quote.
+    residue : what the plan left over when it ended, in fine units of the position.
     entry, exit : the newest of their kind, final or not.
     hard_stops : those that are not done with, oldest first.
     due_ns : when the plan must be looked at again, if nothing happens before.
@@ -108,6 +109,7 @@ class Plan:
     peak_bps: float = 0.0
     closed_before: int = 0
     pnl: int = 0
+    residue: int = 0
     due_ns: int = NEVER
     entry: Order | None = None
     exit: Order | None = None
@@ -166,6 +168,7 @@ class Plan:
             outcome=(self.exit_purpose or "") if self.is_over else "",
             pnl=self.pnl,
             at_ns=now_ns,
+            residue=self.residue,
         )
 
 

@@ -145,34 +145,15 @@ class Position:
     def restore_fill(self, fill: Fill) -> None:
         """Take a fill of before a restart into account, in the order of the facts.
 
-        What a finished plan had left over becomes residue again when the next one begins.
+        What a finished plan left over is told by its last fact and dropped by the caller.
         """
         if fill.plan > self._plan:
-            self.drop_if_unsellable(fill.price)
             self._plan, self._before = fill.plan, self.closed_money
         self.apply_fill(fill)
 
     def closed_before(self, plan: int) -> int:
         """Return what was earned before a restored plan, net of fees, in 10^-8 quote."""
         return self._before if plan == self._plan else self.closed_money
-
-    def drop_if_unsellable(self, price: int) -> bool:
-        """Move what no order could close to the residue; True if nothing is held afterwards.
-
-        Parameters
-        ----------
-        price
-            Price units, at which the venue's least notional is judged.
-        """
-        instrument = self._instrument
-        quantity = instrument.round_quantity_down(abs(self.quantity))
-        if instrument.kind is MarketKind.SPOT and quantity:
-            scale = int(10 ** (instrument.price_digits + instrument.quantity_digits))
-            if self._fine < 0 or price * quantity < instrument.min_notional * scale:
-                quantity = 0
-        if not quantity:
-            self.drop_residue()
-        return not quantity
 
     def drop_residue(self) -> int:
         """Move what is left of the position to the residue at its own cost; returns it in fine units.

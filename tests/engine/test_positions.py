@@ -171,13 +171,13 @@ def test_restored_fills_find_the_residue_and_the_profit_of_each_plan_again() -> 
     for one in (first, sold):
         position.restore_fill(one)
     assert (position.quantity, position.residue) == (1_100, 0)
+    assert position.drop_residue() == 1_100
     earned = position.closed_money
     position.restore_fill(next_one)
     assert (position.quantity, position.residue) == (99_100, 1_100)
     assert position.closed_before(2) == earned
-    assert not position.drop_if_unsellable(10_000_000)
     position.restore_fill(msgspec.structs.replace(sold, plan=2))
-    assert position.drop_if_unsellable(10_000_000)
+    assert position.drop_residue() == 1_100
     assert (position.quantity, position.residue) == (0, 2_200)
 
 
