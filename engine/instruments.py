@@ -114,10 +114,10 @@ def decimal_text(units: int, digits: int) -> str:
     text = str(units)
     if not digits:
         return text
-    if units >= 0 and len(text) > digits:
-        return f"{text[:-digits]}.{text[-digits:]}"
-    whole, part = divmod(abs(units), 10**digits)
-    return f"{'-' if units < 0 else ''}{whole}.{part:0{digits}d}"
+    # Zeros are filled in behind the sign.
+    if len(text) <= digits + (units < 0):
+        text = text.zfill(digits + 1 + (units < 0))
+    return f"{text[:-digits]}.{text[-digits:]}"
 
 
 def _units(text: str | Decimal, digits: int) -> tuple[int, bool]:

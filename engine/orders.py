@@ -103,7 +103,7 @@ class ReportKind(StrEnum):
     ABSENT = "absent"  # answer of a query: the venue never knew it
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
+class Intent(msgspec.Struct, frozen=True):
     """A wish for one order, with what was seen when it arose. It becomes an order only through the desk."""
 
     purpose: Purpose

@@ -103,7 +103,7 @@ class VetoReason(StrEnum):
     COOLDOWN = "cooldown"
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True):
+class Signal(msgspec.Struct, frozen=True):
     """A wish to trade, with where it comes from and what it was seen in.
 
     Inside a `Veto` it is the signal that would have been: what was not known when the veto fell is NaN, 0 or

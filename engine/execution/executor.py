@@ -11,8 +11,8 @@ from typing import Final, Protocol
 from engine.execution.blotter import NEVER_NS, Blotter
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import LastLook
-from engine.facts import FactSink, OrderFact
-from engine.instruments import Instrument
+from engine.facts import FACTS_VERSION, FactSink, OrderFact
+from engine.instruments import Instrument, decimal_text
 from engine.orders import (
     Approved,
     Change,
@@ -306,28 +306,30 @@ class Executor:
     ) -> None:
         intent = order.intent
         instrument = self._instruments[intent.instrument]
-        quantity_text = instrument.quantity_text
-        quantity = quantity_text(order.quantity)
+        digits = instrument.quantity_digits
+        quantity = decimal_text(order.quantity, digits)
         leaves = order.leaves
+        # In the order of the fields, see there.
         self._facts(
             OrderFact(
-                event=event,
-                client_order_id=order.client_order_id,
-                venue_order_id=order.venue_order_id,
-                symbol=intent.symbol,
-                plan=intent.plan,
-                purpose=_PURPOSES[intent.purpose],
-                strategy=intent.strategy,
-                side=_SIDES[intent.side],
-                kind=_KINDS[intent.kind],
-                life=_LIVES[intent.life],
-                price=instrument.price_text(intent.price),
-                quantity=quantity,
-                filled=quantity_text(order.filled),
-                leaves=quantity if leaves == order.quantity else quantity_text(leaves),
-                is_reducing=intent.is_reducing,
-                state=_STATES[order.state if state is None else state],
-                reason=reason,
-                at_ns=at_ns,
+                FACTS_VERSION,
+                event,
+                order.client_order_id,
+                order.venue_order_id,
+                intent.symbol,
+                intent.plan,
+                _PURPOSES[intent.purpose],
+                intent.strategy,
+                _SIDES[intent.side],
+                _KINDS[intent.kind],
+                _LIVES[intent.life],
+                decimal_text(intent.price, instrument.price_digits),
+                quantity,
+                decimal_text(order.filled, digits),
+                quantity if leaves == order.quantity else decimal_text(leaves, digits),
+                intent.is_reducing,
+                _STATES[order.state if state is None else state],
+                reason,
+                at_ns,
             )
         )

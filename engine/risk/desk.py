@@ -35,6 +35,11 @@ from engine.signals import MarketKind, Side, Signal, Trigger
 from native.gate import Gate, GateReason
 
 ACTIVE, HALTED = Wanted.ACTIVE, Wanted.HALTED
+# What every trigger is held against, as plain ints: reading a member of an enum costs more than the test.
+STALE: Final = int(Trigger.STALE)
+LEVEL: Final = int(Trigger.LEVEL)
+BROKEN: Final = Trigger.GAP | Trigger.STALE
+WHALE_OPEN: Final = int(Trigger.WHALE_OPEN)
 WANTED_NAMES: Final = tuple(state.name.lower() for state in Wanted)
 LAG_TO_REFUSE, LAG_TO_HALT = 0.5, 0.9
 GATE_REASONS: Final = (
@@ -96,7 +101,6 @@ class Desk:
         self._facts = facts
         self._n_plans = 0
         self._lag = 0.0
-        self._told: list[PlanFact | None] = [None] * len(instruments)
         self._stale_update: list[int | None] = [None] * len(instruments)
         for instrument in instruments:
             gate.set_instrument(
@@ -225,17 +229,17 @@ class Desk:
     def on_trigger(self, market: DeskView, mask: int) -> list[Wish]:
         """Judge what is held and what works on this market; before any strategy is asked."""
         index = market.index
-        if mask & Trigger.STALE:
+        if mask & STALE:
             self._stale_update[index] = market.update_id
         if market.is_valid and market.best_ask > 0:
             self._gate.mark(index, market.best_ask)
-        fired = market.triggers.take_fired() if mask & Trigger.LEVEL else 0
+        fired = market.triggers.take_fired() if mask & LEVEL else 0
         plan = self.plans[index]
         if plan is None or plan.is_over:
             return []
-        if mask & (Trigger.GAP | Trigger.STALE):
+        if mask & BROKEN:
             plan.is_given_up = True
-        is_opposed = bool(mask & Trigger.WHALE_OPEN) and market.whale.episode_side == -plan.side
+        is_opposed = bool(mask & WHALE_OPEN) and market.whale.episode_side == -plan.side
         return self._lead(plan, market, market.now_ns, fired=fired, has_opposite_whale=is_opposed)
 
     def next_due_ns(self, index: int) -> int:
@@ -454,11 +458,8 @@ class Desk:
 
     def _tell_plan(self, plan: Plan, now_ns: int) -> None:
         """Write the plan down if anything but its peak or the time has changed."""
-        index = plan.instrument.index
-        fact = plan.fact(self.positions[index], now_ns)
-        before = self._told[index]
-        if before is None or not _is_same(before, fact):
-            self._told[index] = fact
+        fact = plan.news(self.positions[plan.instrument.index], now_ns)
+        if fact is not None:
             self._facts(fact)
 
     def _set_state(
@@ -489,11 +490,3 @@ class Desk:
                 at_ns=now_ns,
             )
         )
-
-
-def _is_same(one: PlanFact, other: PlanFact) -> bool:
-    return all(
-        getattr(one, name) == getattr(other, name)
-        for name in PlanFact.__struct_fields__
-        if name not in ("at_ns", "peak_bps")
-    )

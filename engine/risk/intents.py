@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from engine.facts import DecisionFact
-from engine.instruments import Instrument
+from engine.facts import FACTS_VERSION, DecisionFact
+from engine.instruments import Instrument, decimal_text
 from engine.orders import Intent, OrderKind, OrderLife, Purpose, RefusalReason
 from engine.risk.plan import DeskView
 from engine.signals import Side, Signal
 
+ENTRY: Final = Purpose.ENTRY
 SIDE_NAMES: Final = {side: side.name.lower() for side in Side}
 KIND_NAMES: Final = tuple(kind.name.lower() for kind in OrderKind)
 LIFE_NAMES: Final = tuple(life.name.lower() for life in OrderLife)
@@ -30,29 +31,30 @@ def draft(
     signal: Signal | None = None,
 ) -> Intent:
     """Return an intent with what the market shows now; `recv_ns` is of what completed its condition."""
+    # In the order of the fields: by keyword it takes eight times as long.
     return Intent(
-        purpose=purpose,
-        strategy=strategy,
-        symbol=instrument.symbol,
-        instrument=instrument.index,
-        instrument_epoch=instrument.epoch,
-        plan=plan,
-        side=side,
-        kind=kind,
-        life=life,
-        price=price,
-        quantity=quantity,
-        is_reducing=purpose is not Purpose.ENTRY,
-        is_valid=market.is_valid,
-        book_epoch=market.book_epoch,
-        update_id=market.update_id,
-        trade_id=market.last_trade_id,
-        venue_ns=market.last_venue_ns,
-        recv_ns=recv_ns,
-        decide_ns=now_ns,
-        best_bid=market.best_bid,
-        best_ask=market.best_ask,
-        signal=signal,
+        purpose,
+        strategy,
+        instrument.symbol,
+        instrument.index,
+        instrument.epoch,
+        plan,
+        side,
+        kind,
+        life,
+        price,
+        quantity,
+        purpose is not ENTRY,
+        market.is_valid,
+        market.book_epoch,
+        market.update_id,
+        market.last_trade_id,
+        market.last_venue_ns,
+        recv_ns,
+        now_ns,
+        market.best_bid,
+        market.best_ask,
+        signal,
     )
 
 
@@ -66,30 +68,38 @@ def decision_fact(
     found: float = 0.0,
 ) -> DecisionFact:
     """Write an intent and the verdict over it down: a reason, or the serial of the approval."""
-    price_text = instrument.price_text
+    digits = instrument.price_digits
+    price, best_bid, best_ask = intent.price, intent.best_bid, intent.best_ask
+    bid_text, ask_text = decimal_text(best_bid, digits), decimal_text(best_ask, digits)
+    if price == best_bid:
+        price_text = bid_text
+    else:
+        price_text = ask_text if price == best_ask else decimal_text(price, digits)
+    # In the order of the fields, see there.
     return DecisionFact(
-        refusal=reason,
-        limit=limit,
-        found=found,
-        serial=serial,
-        purpose=intent.purpose,
-        strategy=intent.strategy,
-        symbol=intent.symbol,
-        plan=intent.plan,
-        side=SIDE_NAMES[intent.side],
-        kind=KIND_NAMES[intent.kind],
-        life=LIFE_NAMES[intent.life],
-        price=price_text(intent.price),
-        quantity=instrument.quantity_text(intent.quantity),
-        is_reducing=intent.is_reducing,
-        is_valid=intent.is_valid,
-        instrument_epoch=intent.instrument_epoch,
-        book_epoch=intent.book_epoch,
-        update_id=intent.update_id,
-        trade_id=intent.trade_id,
-        venue_ns=intent.venue_ns,
-        recv_ns=intent.recv_ns,
-        decide_ns=intent.decide_ns,
-        best_bid=price_text(intent.best_bid),
-        best_ask=price_text(intent.best_ask),
+        FACTS_VERSION,
+        reason,
+        limit,
+        found,
+        serial,
+        intent.purpose,
+        intent.strategy,
+        intent.symbol,
+        intent.plan,
+        SIDE_NAMES[intent.side],
+        KIND_NAMES[intent.kind],
+        LIFE_NAMES[intent.life],
+        price_text,
+        decimal_text(intent.quantity, instrument.quantity_digits),
+        intent.is_reducing,
+        intent.is_valid,
+        intent.instrument_epoch,
+        intent.book_epoch,
+        intent.update_id,
+        intent.trade_id,
+        intent.venue_ns,
+        intent.recv_ns,
+        intent.decide_ns,
+        bid_text,
+        ask_text,
     )

@@ -124,7 +124,7 @@ def test_order_is_told_in_flight_strictly_before_the_venue_is_asked(bench):
     (first, fact), (second, asked) = bench.journal
     assert (first, second) == ("fact", "place")
     assert fact == OrderFact(
-        event="sent", client_order_id="ra1-1", venue_order_id=0, symbol=SYMBOL, plan=7, purpose="entry",
+        v=1, event="sent", client_order_id="ra1-1", venue_order_id=0, symbol=SYMBOL, plan=7, purpose="entry",
         strategy="volume_scalper", side="buy", kind="limit", life="gtx", price="65000.10", quantity="0.010",
         filled="0.000", leaves="0.010", is_reducing=False, state="in_flight", reason="", at_ns=100,
     )  # fmt: skip
