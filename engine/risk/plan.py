@@ -163,6 +163,7 @@ class Plan:
             self.deadline_ns,
             self.exit_purpose,
             self.pnl,
+            self.residue,
         )
         if marks == self.told_marks:
             return None
