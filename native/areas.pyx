@@ -117,16 +117,17 @@ cdef class Areas:
     ):
         cdef int64_t rows[NODES]
         cdef int n = 0, i
-        scale = self._price_scale
-        units = levels.row_units
+        cdef double scale = self._price_scale
+        cdef int64_t units = levels.row_units
         if profile is not None:
             n = profile.nodes(rows, NODES, self._node_share)
-        return ProfileState(
+        # Past the constructor of the named tuple, which is interpreted: this is read at every decision.
+        return tuple.__new__(ProfileState, (
             source, bool(levels.is_ready), (2 * levels.poc_row + 1) * units * 0.5 * scale,
             (levels.vah_row + 1) * units * scale, levels.val_row * units * scale,
             tuple([(2 * rows[i] + 1) * units * 0.5 * scale for i in range(n)]), bool(is_naked), inside_ns,
             now_ns - levels.first_ns,
-        )
+        ))
 
     def states(self, now_ns: int) -> tuple:
         """Return the profiles that hold volume, in the order session, rolling, previous."""

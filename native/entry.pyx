@@ -103,8 +103,9 @@ cdef class Entry:
         if not self.is_armed:
             return None
         seen = self.confirmation
-        return Candidate(
+        # Past the constructor of the named tuple, which is interpreted: this is read at every decision.
+        return tuple.__new__(Candidate, (
             self.candidate.episode, self.candidate.sweep.aggressor, self.candidate.notional,
             self.candidate.threshold, seen.rho_pre, seen.rho_post, seen.rho_post_min, seen.pulled_share,
             seen.n_updates, self.candidate.sweep.last_recv_ns, self.expires_ns,
-        )
+        ))
