@@ -9,13 +9,13 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
 import pytest
 
-from engine.app import Engine
+from engine.app import NOT_FLAT, Engine
 from engine.clock import Clock
 from engine.commands import Verb
 from engine.execution.lastlook import LiveLook
@@ -284,6 +284,134 @@ def test_what_a_killed_engine_left_is_decided_again(tmp_path: Path, market: str)
     # What was taken over is told again, and nothing is sent under a number that was used.
     assert {name for name in after if str(name).startswith("ra1-")} <= set(before)
     assert len([name for name in after if str(name).startswith("ra2-")]) > 2
+
+
+def held(folder: Path, seed: int, name: str, extra: Mapping[str, str]) -> Session:
+    """Return a session that holds a position behind an acknowledged stop at the venue."""
+    session = Session.open(folder, seed, name=name, extra=extra)
+    session.begin()
+    engine = session.engine
+    while not (engine.trading.desk.positions[0].quantity and engine._has_stop()):
+        engine.run_virtually(engine.next_ns)
+    return session
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+@pytest.mark.parametrize("has_second", [True, False])
+def test_position_that_cannot_be_closed_stays_behind_its_stop_for_the_next_start(
+    tmp_path: Path, market: str, *, has_second: bool
+) -> None:
+    extra = {"REMORA_SIMULATOR__MARKET": market}
+    first = held(tmp_path, 7, "first", extra)
+    engine = first.engine
+    engine.trading.executor._venues[0]._transport.target = None  # type: ignore[attr-defined]
+    engine.request_stop("flatten", "stopped by Ctrl-C")
+    engine.run_virtually(engine.clock.now_ns() + NS // 2)
+    assert not engine.is_over
+    if has_second:
+        engine.request_stop("protect", "a second Ctrl-C", NOT_FLAT)
+        engine.request_stop("flatten", "stopped by SIGTERM")
+    stopped_ns = engine.clock.now_ns()
+    first.run()
+    took_ns = engine.clock.now_ns() - stopped_ns
+    assert took_ns < NS if has_second else 9 * NS < took_ns < 10 * NS
+    report = first.end()
+    assert (report.exit_code, report.is_equal) == (3, True)
+    assert report.position.strip("0.") != ""
+    assert has_second or "the stop at the venue stands" in report.notes[0]
+
+    second = Session.open(tmp_path, 7, wall_ns=WALL_NS + 60 * NS, extra=extra)
+    assert second.engine.venue.exchange.account.open_orders
+    second.begin()
+    second.run()
+    report = second.end()
+    replayed(tmp_path, second.recording, report)
+    assert (report.exit_code, report.position.strip("0.")) == (0, "")
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+def test_time_stop_that_passed_while_no_engine_ran_closes_at_once(tmp_path: Path, market: str) -> None:
+    extra = {"REMORA_SIMULATOR__MARKET": market}
+    first = held(tmp_path, 7, "first", extra)
+    deadline_ns = first.engine.trading.desk.plans[0].deadline_ns  # type: ignore[union-attr]
+    first.kill()
+    second = Session.open(tmp_path, 7, wall_ns=WALL_NS + 3600 * NS, extra=extra)
+    assert second.engine.start_ns > deadline_ns
+    second.begin()
+    second.run()
+    replayed(tmp_path, second.recording, second.end())
+    decisions = [fact for fact in facts_of(second.recording, "decision") if fact["is_reducing"]]
+    assert decisions[0]["purpose"] == "time"
+    # Futures close by MARKET before there is a book; on spot the fate of the stop that locks the coins is
+    # asked for first, after the second that an answer may take.
+    assert int(str(decisions[0]["decide_ns"])) - second.engine.start_ns < (NS if market == "usdm" else 2 * NS)
+
+
+class Killed(BaseException):
+    """The process ends here, between two instructions."""
+
+
+class MortalRing:
+    """The ring of facts, until a fact that is the last: it is written, or it is not."""
+
+    durable_lag = 0.0
+
+    def __init__(self, ring: RingWriter, n_left: int, *, is_last_written: bool) -> None:
+        self._ring = ring
+        self._n_left = n_left
+        self._is_last_written = is_last_written
+
+    def append(self, kind: int, payload: bytes, time_ns: int) -> None:
+        self._n_left -= 1
+        if self._n_left or self._is_last_written:
+            self._ring.append(kind, payload, time_ns)
+        if not self._n_left:
+            raise Killed
+
+
+def lives_to_the_end(folder: Path, seed: int, market: str) -> RunReport:
+    """Kill up to three engines one after another, each at any fact, and let the last one end."""
+    rng = random.Random(seed)
+    extra = {"REMORA_SIMULATOR__MARKET": market}
+    wall_ns, sent = WALL_NS, list[str]()
+    for number in range(rng.randint(1, 3)):
+        life = Session.open(folder, seed, seconds=6.0, name=f"life{number}", wall_ns=wall_ns, extra=extra)
+        ring = MortalRing(life.engine._facts_ring, rng.randint(1, 100), is_last_written=rng.random() < 0.5)
+        life.engine._facts_ring = ring  # type: ignore[assignment]
+        try:
+            life.begin()
+            life.run()
+        except Killed:
+            pass
+        life.kill()
+        names = (str(f["client_order_id"]) for f in facts_of(life.recording, "order") if f["event"] == "sent")
+        sent += [name for name in names if name.startswith(f"ra{number + 1}-")]
+        wall_ns += int(rng.uniform(50.0, 53.0) * NS)
+    last = Session.open(folder, seed, seconds=6.0, wall_ns=wall_ns, extra=extra)
+    last.begin()
+    last.run()
+    report = last.end()
+    replayed(folder, last.recording, report)
+    assert len(sent) == len(set(sent))
+    fills = [(fact["client_order_id"], fact["trade_id"]) for fact in facts_of(last.recording, "fill")]
+    assert len(fills) == len(set(fills))
+    assert (report.exit_code, report.position.strip("0.")) == (0, "")
+    return report
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+@pytest.mark.parametrize("seed", [4, 7])
+def test_engines_killed_at_any_fact_lose_and_double_nothing(tmp_path: Path, seed: int, market: str) -> None:
+    lives_to_the_end(tmp_path, seed, market)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+@pytest.mark.parametrize("seed", range(200, 240))
+def test_many_killed_engines_lose_and_double_nothing(tmp_path: Path, seed: int, market: str) -> None:
+    if not os.environ.get("REMORA_DRILL"):
+        pytest.skip("a drill: REMORA_DRILL=1 runs it")
+    lives_to_the_end(tmp_path, seed, market)
 
 
 def changed(path: Path, change: Callable[[list[bytes]], None]) -> None:
