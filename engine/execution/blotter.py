@@ -37,6 +37,8 @@ _ENDS: Final = {
     OrderEvent.EXPIRED: OrderState.EXPIRED,
     OrderEvent.REJECTED: OrderState.REJECTED,
 }
+_IN_FLIGHT: Final = OrderState.IN_FLIGHT
+_OPEN: Final = OrderState.OPEN
 _WAITING: Final = frozenset({OrderState.IN_FLIGHT, OrderState.CANCEL_PENDING, OrderState.UNKNOWN})
 
 
@@ -132,7 +134,7 @@ class Blotter:
             client_order_id=client_order_id,
             intent=intent,
             quantity=approved.quantity,
-            state=OrderState.IN_FLIGHT,
+            state=_IN_FLIGHT,
             sent_ns=now_ns,
             last_ns=now_ns,
         )
@@ -291,7 +293,7 @@ class Blotter:
         if (
             order.state in _WAITING
             or order.reported_filled > order.filled
-            or (order.state is OrderState.OPEN and order.is_cancel_wanted)
+            or (order.state is _OPEN and order.is_cancel_wanted)
         ):
             self._unanswered[order.client_order_id] = order
         else:

@@ -49,6 +49,7 @@ _KINDS: Final = {kind: kind.name.lower() for kind in OrderKind}
 _LIVES: Final = {life: life.name.lower() for life in OrderLife}
 _PURPOSES: Final = {purpose: purpose.value for purpose in Purpose}
 
+_TAKEN: Final = SendStatus.SENT
 _TROUBLE: Final = {
     SendStatus.SOCKET_DOWN: RefusalReason.ORDER_SOCKET_DOWN,
     SendStatus.SOCKET_BACKED_UP: RefusalReason.ORDER_SOCKET_BACKED_UP,
@@ -259,7 +260,7 @@ class Executor:
                 is_reducing=intent.is_reducing,
             )
         )
-        if status is SendStatus.SENT:
+        if status is _TAKEN:
             return order
         reason = _TROUBLE[status]
         self.blotter.note(order, OrderEvent.REJECTED, now_ns, reason.value)
@@ -273,7 +274,7 @@ class Executor:
     def _send_cancel(self, order: Order, reason: str, now_ns: int) -> Change | None:
         self._tell(order, _EVENTS[OrderEvent.CANCEL_SENT], reason, now_ns, OrderState.CANCEL_PENDING)
         status = self._venues[order.intent.instrument].cancel(order.intent.symbol, order.client_order_id)
-        if status is SendStatus.SENT:
+        if status is _TAKEN:
             return self.blotter.note(order, OrderEvent.CANCEL_SENT, now_ns)
         self.n_unsent_cancels += 1
         self.blotter.want_cancel(order, now_ns)

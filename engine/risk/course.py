@@ -4,6 +4,8 @@ The course is found anew at every step from how things stand, never from what wa
 comes late, twice or in another order leads to the same place.
 """
 
+from typing import Final
+
 from engine.config import DeskSettings
 from engine.orders import Change, OrderEvent, OrderState, Purpose, Wish
 from engine.risk.entries import entry_wishes
@@ -24,6 +26,13 @@ from engine.risk.exits import (
 )
 from engine.risk.plan import NEVER, DeskView, Plan, PlanStage, is_done
 from engine.risk.positions import Position
+
+# Members read at every decision: a name of the room is read six times as fast as one of an enum's class.
+ENTERING: Final = PlanStage.ENTERING
+WITHDRAWING: Final = PlanStage.WITHDRAWING
+HOLDING: Final = PlanStage.HOLDING
+EXITING: Final = PlanStage.EXITING
+OVER: Final = PlanStage.OVER
 
 
 def learn_change(plan: Plan, change: Change) -> None:
@@ -52,7 +61,7 @@ def learn_fill(plan: Plan, position: Position, market: DeskView, now_ns: int) ->
     held = position.quantity * plan.side
     if not held:
         return
-    if held < 0 or plan.is_over or plan.stage is PlanStage.EXITING:
+    if held < 0 or plan.is_over or plan.stage is EXITING:
         plan.begin_exit(Purpose.FLATTEN, now_ns)
         return
     if not plan.deadline_ns:
@@ -85,7 +94,7 @@ def lead(
         Nothing was heard of the book for too long.
     """
     wishes: list[Wish] = []
-    if plan.stage is not PlanStage.EXITING:
+    if plan.stage is not EXITING:
         if position.quantity:
             note_peak(plan, position, market)
             plan.naked_ns = (plan.naked_ns or now_ns) if is_unprotected(plan, position) else 0
@@ -95,12 +104,12 @@ def lead(
         elif has_opposite_whale or is_imbalance_against(plan, market):
             plan.is_given_up = True
         wishes += entry_wishes(plan, position, market, settings, now_ns, is_book_stale=is_book_stale)
-    if plan.stage is PlanStage.HOLDING:
+    if plan.stage is HOLDING:
         if not closable(position, plan.instrument, market):
-            plan.stage = PlanStage.EXITING
+            plan.stage = EXITING
         elif is_too_small(position, plan.instrument):
             plan.begin_exit(Purpose.SCRATCH, now_ns)
-    if plan.stage is PlanStage.EXITING:
+    if plan.stage is EXITING:
         disarm_levels(market)
         plan.naked_ns = 0
         wishes += exit_wishes(plan, position, market, settings, now_ns, is_book_stale=is_book_stale)
@@ -118,23 +127,23 @@ def _finish(plan: Plan, position: Position, market: DeskView) -> None:
     if closable(position, plan.instrument, market):
         return
     plan.residue = position.drop_residue()
-    plan.stage = PlanStage.OVER
+    plan.stage = OVER
     plan.pnl = position.closed_money - plan.closed_before
 
 
 def _due_ns(plan: Plan, position: Position, now_ns: int) -> int:
     """Return the next moment at which the plan needs a look, always after now."""
     stage = plan.stage
-    if stage is PlanStage.OVER:
+    if stage is OVER:
         return NEVER
     # What waits for the venue is looked at again and again: an answer that never comes is no reason to sleep.
     again_ns = now_ns + RETRY_NS
-    if stage is PlanStage.EXITING:
+    if stage is EXITING:
         return plan.exit_ns if plan.exit_ns > now_ns else again_ns
     due_ns = NEVER
-    if stage is PlanStage.ENTERING:
+    if stage is ENTERING:
         due_ns = plan.rest_until_ns
-    elif stage is PlanStage.WITHDRAWING:
+    elif stage is WITHDRAWING:
         due_ns = again_ns
     if position.quantity:
         due_ns = min(due_ns, plan.deadline_ns)

