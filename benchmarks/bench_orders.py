@@ -57,7 +57,7 @@ from engine.sim.exchange import Exchange, instrument_of
 from engine.sim.history import History
 from engine.sim.markets import btcusdt
 from engine.sim.paper import PaperExchange
-from engine.sim.requests import DeliveryKind, Latency
+from engine.sim.requests import Latency
 from engine.sim.tape import FIRST_TRADE_IDS, START_NS, synthesise
 from engine.trading import open_trading
 from engine.venues.venue import SendStatus, Transport
@@ -322,23 +322,17 @@ class Loop:
         desk.on_sent(sent)
 
     def _step(self) -> None:
+        # The corridor's timers and what happens at the venue, in the order of their times.
         corridor, exchange = self.corridor, self.exchange
-        lane, desk = corridor.lanes[0], self.trading.desk
-        # The desk's time is that of its plan: nothing arms the timer of an intent that came from outside.
-        due_ns = max(desk.next_due_ns(0), self.clock.now_ns())
-        if due_ns < exchange.next_ns:
-            corridor.advance(due_ns)
-            self.clock.advance_to(due_ns)
-            lane.orchestrator.perform(desk.on_trigger(lane.market, 0), lane.market)
-            return
-        now_ns = exchange.next_ns
-        self.clock.advance_to(now_ns)
-        exchange.advance(now_ns)
-        for delivery in exchange.take(now_ns):
+        due_ns = min(exchange.next_ns, corridor.next_due_ns)
+        corridor.advance(due_ns)
+        self.clock.advance_to(max(due_ns, self.clock.now_ns()))
+        exchange.advance(due_ns)
+        for delivery in exchange.take(due_ns):
             if isinstance(delivery.payload, Report):
-                self._take(delivery.payload, now_ns)
-            elif delivery.kind is not DeliveryKind.REPORT:
-                corridor.on_read(lane, now_ns, (delivery.payload,))
+                self._take(delivery.payload, due_ns)
+            else:
+                corridor.on_read(corridor.lanes[0], due_ns, (delivery.payload,))
 
     def _take(self, report: Report, now_ns: int) -> None:
         entry = ReportInput(at_ns=now_ns, report=report)
