@@ -170,7 +170,8 @@ class Executor:
 
         Cost
         ----
-        Until the bytes are at the transport p50 7 us, the encoding of the fact included.
+        Until the bytes are at the transport 4 us with warm caches, about twice that with cold ones; without
+        what the taker of facts does.
         """
         if type(approved) is not Approved:
             raise TypeError(f"Expected an approval of the desk, found {type(approved).__name__}.")
