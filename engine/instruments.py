@@ -111,12 +111,13 @@ class Instrument:
 
 def decimal_text(units: int, digits: int) -> str:
     """Return `units` x 10^-`digits` as text with exactly `digits` decimals."""
+    if units < 0:
+        return "-" + decimal_text(-units, digits)
     text = str(units)
     if not digits:
         return text
-    # Zeros are filled in behind the sign.
-    if len(text) <= digits + (units < 0):
-        text = text.zfill(digits + 1 + (units < 0))
+    if len(text) <= digits:
+        text = text.zfill(digits + 1)
     return f"{text[:-digits]}.{text[-digits:]}"
 
 
