@@ -59,7 +59,7 @@ NEVER_NS: Final = 2**63 - 1
 RECORDS: Final = 24
 LEAST_MINUTES: Final = 15.0
 # Kinds of records so many that they would push all others out of a view.
-COMMON: Final = frozenset({"imbalance"})
+COMMON: Final = frozenset({"imbalance_on", "imbalance_off"})
 VENUE: Final = "embedded"
 VENUE_NAME: Final = "venue.json"
 NOT_FLAT: Final = 3

@@ -4,6 +4,7 @@ Whatever enters: frames, reports, commands, the control page, the lag of a reade
 last look that says no, what a killed engine left. And whatever leaves is worth the same at the venue.
 """
 
+import errno
 import os
 import random
 import subprocess
@@ -20,6 +21,7 @@ from engine.clock import Clock
 from engine.commands import Verb
 from engine.execution.lastlook import LiveLook
 from engine.observers.recorder import DECISIONS_NAME, SIGNALS_NAME
+from engine.records import FlowRecord
 from engine.runstate import RunReport
 from engine.venues.venue import SendStatus, Transport
 from native.control import ControlPage, ControlSlot, Wanted
@@ -146,6 +148,48 @@ def test_commands_in_the_middle_are_decided_again(tmp_path: Path, market: str) -
     assert report.desk_refusals["side_closed"] > 0
 
 
+def test_view_is_given_whales_and_no_imbalances(tmp_path: Path) -> None:
+    session = Session.open(tmp_path, 7, seconds=2.0)
+    session.begin()
+    session.run()
+    lines = map(orjson.loads, (session.recording / SIGNALS_NAME).read_bytes().splitlines())
+    assert session.engine.lane.kinds["imbalance_on"] > 0
+    session.end()
+    kinds = [line["kind"] for line in lines if line["record"] == "flow"]
+    shown = [record.kind for record in session.engine.records if isinstance(record, FlowRecord)]
+    assert "imbalance_on" in kinds
+    assert "whale_open" in shown
+    assert not [kind for kind in shown if kind.startswith("imbalance")]
+
+
+class FullDevice:
+    """A file on a device that takes nothing more."""
+
+    def write(self, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        pass
+
+
+def test_recording_that_cannot_be_written_ends_the_session_flat(tmp_path: Path) -> None:
+    session = Session.open(tmp_path, 7)
+    session.begin()
+    recorder = session.engine._recorder
+    assert recorder is not None
+
+    def fill(_engine: Engine) -> None:
+        recorder._files[0].close()
+        recorder._files[0] = FullDevice()  # type: ignore[call-overload]
+
+    session.run([(2.0, fill)])
+    report = session.end()
+    assert (report.exit_code, report.end, report.is_equal) == (3, "the recording failed", True)
+    assert report.position.strip("0.") == ""
+    assert report.seconds < 4.0
+    assert "No space left on device" in report.notes[0]
+
+
 def test_commands_at_any_moment_are_decided_again(tmp_path: Path) -> None:
     rng = random.Random(11)
     verbs = [(Verb.FLATTEN, ""), (Verb.PAUSE, ""), (Verb.HALT, ""), *[(Verb.RESUME, "")] * 3]
@@ -268,6 +312,7 @@ def test_what_a_killed_engine_left_is_decided_again(tmp_path: Path, market: str)
     first.begin()
     engine = first.engine
     while not engine.trading.desk.positions[0].quantity:
+        assert not engine.is_over
         engine.run_virtually(engine.next_ns)
     first.kill()
 
@@ -292,6 +337,7 @@ def held(folder: Path, seed: int, name: str, extra: Mapping[str, str]) -> Sessio
     session.begin()
     engine = session.engine
     while not (engine.trading.desk.positions[0].quantity and engine._has_stop()):
+        assert not engine.is_over
         engine.run_virtually(engine.next_ns)
     return session
 
