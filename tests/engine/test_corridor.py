@@ -1,4 +1,4 @@
-"""One order of inputs: timers of all instruments by due time, then the input, each decided at its own time."""
+"""One order of inputs: timers of all instruments by due time, then the input, each decided at its own."""
 
 from dataclasses import replace
 

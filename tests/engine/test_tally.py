@@ -8,9 +8,7 @@ from engine.tally import Tally
 def fact(kind: type, **values: object) -> object:
     """Return a fact whose fields are empty but for those given."""
     empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
-    fields = {
-        one.name: empty.get(getattr(one.type, "__name__", "")) for one in msgspec.structs.fields(kind)
-    }
+    fields = {one.name: empty.get(getattr(one.type, "__name__", "")) for one in msgspec.structs.fields(kind)}
     fields.pop("v", None)
     return kind(**(fields | values))
 
