@@ -38,6 +38,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountState
     last_price: float  # quote
     wall_offset_ns: int  # wall time minus the venue's own
+    closed_ns: int  # the venue's own time when this was written
     paper_quote: float
     owed: tuple[Report, ...] = ()  # fills that the account counts and nobody may have heard of yet
 
@@ -64,6 +65,7 @@ class EmbeddedMarket:
         self, settings: Simulator, clock: Clock, state_path: Path, *, wall_ns: int, is_restored: bool
     ) -> None:
         self._path = state_path
+        self._clock = clock
         state = _read(state_path) if is_restored else None
         self._wall_offset_ns = wall_ns - clock.now_ns()
         spec = replace(
@@ -118,6 +120,7 @@ class EmbeddedMarket:
         state = VenueState(
             account=self._account.dump(),
             wall_offset_ns=self._wall_offset_ns,
+            closed_ns=self._clock.now_ns(),
             last_price=self.exchange.last_price * 10.0**-self.instrument.price_digits,
             paper_quote=self._paper_quote,
             owed=tuple(report for report in under_way if report.kind is ReportKind.FILL),
@@ -131,9 +134,12 @@ def opening_ns(state_path: Path, *, wall_ns: int, is_restored: bool) -> int:
     """Return the venue's own time now.
 
     The venue has a calendar of its own: anew it opens at a fixed moment, so that a seed gives one market;
-    opened again it is as much later as it is on the wall.
+    opened again it is as much later as it is on the wall, and never earlier than it was.
     """
-    return wall_ns - _read(state_path).wall_offset_ns if is_restored else START_NS
+    if not is_restored:
+        return START_NS
+    state = _read(state_path)
+    return max(wall_ns - state.wall_offset_ns, state.closed_ns)
 
 
 def _read(path: Path) -> VenueState:
