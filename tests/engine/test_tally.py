@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from engine.facts import DecisionFact, FillFact, OrderFact, PlanFact, SessionFact
+from engine.facts import FACTS_VERSION, DecisionFact, FillFact, OrderFact, PlanFact, SessionFact
 from engine.tally import Tally
 
 
@@ -9,7 +9,7 @@ def fact(kind: type, **values: object) -> object:
     """Return a fact whose fields are empty but for those given."""
     empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
     fields = {one.name: empty.get(getattr(one.type, "__name__", "")) for one in msgspec.structs.fields(kind)}
-    fields.pop("v", None)
+    fields["v"] = FACTS_VERSION
     return kind(**(fields | values))
 
 
