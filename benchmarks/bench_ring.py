@@ -177,7 +177,7 @@ def show(name: str, row: Row) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--records", type=int, default=2_000_000)
+    parser.add_argument("--records", "--messages", type=int, default=2_000_000, dest="records")
     parser.add_argument(
         "--capacity-mib", type=int, default=32, help="of the ring of the relay, a power of two"
     )
