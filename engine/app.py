@@ -218,10 +218,6 @@ class Engine:
         venue.save(())
         venue.exchange.request_snapshot()
 
-    def catch_up(self) -> None:
-        """Run the market in virtual time until its book has stood long enough for its medians."""
-        self.run_virtually(self.start_ns + CATCH_UP_NS)
-
     def run_virtually(self, until_ns: int) -> None:
         """Do everything that is due up to `until_ns`, each thing at its own time."""
         while not self.is_over and (due_ns := self.next_ns) <= until_ns:

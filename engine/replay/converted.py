@@ -57,11 +57,6 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     last_recv_ns: int
 
 
-def is_converted(path: Path) -> bool:
-    """Return whether a path given to replay is meant as a converted recording."""
-    return path.is_dir()
-
-
 def read_meta(directory: Path) -> Meta:
     """Read what a converted recording is and check that its events are all there.
 
