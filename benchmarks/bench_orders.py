@@ -6,7 +6,7 @@ decisions frequent, with a paper exchange on its own market; and the simulated e
 Rows
 ----
 entries     mask -> bytes of an entering order handed to the transport: market, strategy, desk, gate,
-            executor, adapter, every fact encoded and appended to a ring in shared memory; every order counts
+            executor, the in-flight record on a ring in shared memory, adapter; every order counts
 exits       the same of what a trigger makes the desk send besides: stops, closes, withdrawals
 all         both
 reports     a fill, as the adapter has read it -> levels armed, the stop at the venue sent, all of it written
@@ -41,7 +41,7 @@ from engine.config import configured_fees, load_config, scalper_settings
 from engine.corridor import Corridor
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import RecordedLook
-from engine.facts import Fact, encode_fact
+from engine.facts import Fact, InFlight, encode_fact, encode_in_flight
 from engine.inputs import ReportInput, RingKind, WarmUpInput
 from engine.instruments import Instrument
 from engine.orchestrator import Trading
@@ -120,6 +120,10 @@ class FactRing:
         self.n_facts += 1
         self.writer.append(RingKind.FACT, encode_fact(fact), self.n_facts)
 
+    def take_in_flight(self, order: InFlight) -> None:
+        self.n_facts += 1
+        self.writer.append(RingKind.IN_FLIGHT, encode_in_flight(order), self.n_facts)
+
     def check(self) -> None:
         """Read the facts back and count them."""
         reader = RingReader(str(self.path), from_start=True)
@@ -163,6 +167,7 @@ def trading_of(instrument: Instrument, config: Config, wire: Wire, ring: FactRin
         ids=OrderIds("bench", 1),
         last_look=RecordedLook({}),
         facts=ring.take,
+        in_flight=ring.take_in_flight,
     )
 
 

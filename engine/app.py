@@ -19,7 +19,7 @@ from engine.corridor import Corridor
 from engine.errors import InputError
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import LiveLook
-from engine.facts import Fact, encode_fact
+from engine.facts import Fact, InFlight, encode_fact, encode_in_flight
 from engine.inputs import (
     CommandInput,
     EndInput,
@@ -143,6 +143,7 @@ class Engine:
             ids=OrderIds(config.engine.instance, self.epoch),
             last_look=look,
             facts=self._on_fact,
+            in_flight=self._on_in_flight,
         )
         self.corridor = Corridor(
             (self.instrument,),
@@ -450,6 +451,9 @@ class Engine:
     def _on_fact(self, fact: Fact) -> None:
         self._facts_ring.append(RingKind.FACT, encode_fact(fact), self._last_ns)
         self.tally.take(fact)
+
+    def _on_in_flight(self, order: InFlight) -> None:
+        self._facts_ring.append(RingKind.IN_FLIGHT, encode_in_flight(order), self._last_ns)
 
     def _on_record(self, record: Record) -> None:
         line = encode_line(record)

@@ -20,13 +20,14 @@ INPUTS_VERSION = 1
 
 
 class RingKind(IntEnum):
-    """Kinds of ring records: FACT in the ring of facts, OUTCOME in both, the others in the market's."""
+    """Kinds of records. FACT, IN_FLIGHT: ring of facts. OUTCOME: both rings. The rest: ring of the market."""
 
     FRAME = 1  # a message of a market-data stream or a REST depth answer, as received; time = receive time
     FLOW = 2  # what the market saw, a JSON line of `engine.records`
     INPUT = 3  # an input that is no frame, a JSON line of this room
     FACT = 4  # a JSON line of `engine.facts`
     OUTCOME = 5  # a signal or a veto, a JSON line of `engine.records`
+    IN_FLIGHT = 6  # an order about to leave: `engine.facts.InFlight`
 
 
 class SessionInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="session"):

@@ -84,9 +84,8 @@ class Orchestrator:
             self.perform(trading.desk.on_trigger(market, mask), market)
         outcomes = self._concluded(market, mask)
         if trading is not None and outcomes:
-            signals = [found for found in outcomes if isinstance(found, Signal)]
-            if signals:
-                best = max(signals, key=_confidence) if len(signals) > 1 else signals[0]
+            best = _most_confident(outcomes)
+            if best is not None:
                 self._enter(best, market, trading)
         for found in outcomes:
             self._sink(found)
@@ -129,12 +128,16 @@ class Orchestrator:
                 strategy.on_expired(market)
         if not mask & ENTRY or mask & NOTHING_PROPOSED:
             return []
-        outcomes = [found for strategy in self._strategies if (found := strategy.propose(market)) is not None]
+        decide_ns = self._clock.now_ns()
+        outcomes: list[Outcome] = []
+        for strategy in self._strategies:
+            found = strategy.propose(market)
+            if found is not None:
+                outcomes.append(_stamped(found, decide_ns))
         if len(outcomes) > 1 and {Side.BUY, Side.SELL} <= _sides(outcomes):
             self.n_disagreements += 1
-            outcomes = [found for found in outcomes if isinstance(found, Veto)]
-        decide_ns = self._clock.now_ns()
-        return [_stamped(found, decide_ns) for found in outcomes]
+            return [found for found in outcomes if isinstance(found, Veto)]
+        return outcomes
 
     def _enter(self, signal: Signal, market: DeskView, trading: Trading) -> None:
         intent = trading.desk.intend(signal, market)
@@ -156,8 +159,13 @@ def _sides(outcomes: list[Outcome]) -> set[Side]:
     return {found.side for found in outcomes if isinstance(found, Signal)}
 
 
-def _confidence(signal: Signal) -> float:
-    return signal.confidence
+def _most_confident(outcomes: list[Outcome]) -> Signal | None:
+    # Of equals the first asked.
+    best: Signal | None = None
+    for found in outcomes:
+        if isinstance(found, Signal) and (best is None or found.confidence > best.confidence):
+            best = found
+    return best
 
 
 def _stamped(outcome: Outcome, decide_ns: int) -> Outcome:

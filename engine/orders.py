@@ -142,7 +142,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True):
 Wish = Intent | Withdraw
 
 
-class Approved(msgspec.Struct, frozen=True, kw_only=True):
+class Approved(msgspec.Struct, frozen=True):
     """The desk's permission for one order now; used at most once, and only while it is the newest."""
 
     serial: int  # from 1, per engine
@@ -159,7 +159,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     found: float = 0.0
 
 
-class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
+class PlaceOrder(msgspec.Struct, frozen=True):
     """What a venue is asked to place."""
 
     client_order_id: str

@@ -120,9 +120,9 @@ def run_report(engine: Engine, gc_collections: int) -> RunReport:
 def _funnel(engine: Engine) -> Funnel:
     market, counts, tally = engine.lane.market, engine.lane.strategy.funnel.counts(), engine.tally
     return Funnel(
-        sweeps=market.sweeps,
-        whales=market.whales,
-        episodes=market.episodes,
+        sweeps=market.flow.n_sweeps,
+        whales=market.whale.n_whales,
+        episodes=market.whale.n_episodes,
         imbalance=counts.imbalance,
         aligned=counts.aligned,
         cost=counts.cost,

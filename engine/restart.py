@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from engine.errors import InputError
-from engine.facts import Fact, FillFact, OrderFact, PlanFact, SessionFact, decode_fact, encode_fact
+from engine.facts import Fact, FillFact, OrderFact, PlanFact, SessionFact, decode_fact, encode_fact, sent_fact
 from engine.inputs import RingKind
 from engine.instruments import Instrument
 from engine.orchestrator import Trading
@@ -54,11 +54,30 @@ def left_by(paths: Sequence[Path], schema: int) -> tuple[str, ...]:
             ) from problem
         lines: list[bytes] = []
         while records := reader.read(BATCH):
-            lines += [payload for _, kind, _, payload in records if kind == RingKind.FACT]
+            lines += [line for _, kind, _, payload in records if (line := ring_line(kind, payload))]
         reader.close()
         if is_whole(lines):
             return unfinished(lines)
     return ()
+
+
+def ring_line(kind: int, payload: bytes) -> bytes:
+    """Return the fact that a record of a ring of facts stands for; empty if it stands for none.
+
+    An order in flight is one that was sent: its own fact, written after its bytes, follows unless the engine
+    died in between.
+
+    Raises
+    ------
+    InputError
+        The record is of another shape.
+    """
+    if kind != RingKind.IN_FLIGHT:
+        return payload if kind == RingKind.FACT else b""
+    try:
+        return encode_fact(sent_fact(payload))
+    except msgspec.MsgspecError as problem:
+        raise InputError(f"The facts of the engine before cannot be read: {problem}.") from problem
 
 
 def is_whole(lines: Iterable[bytes]) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from engine.signals import Signal, Veto, VetoReason
 
@@ -57,6 +57,16 @@ class ProfileView(Protocol):
     def age_ns(self) -> int: ...
 
 
+class AlignmentRule(NamedTuple):
+    """When a price is aligned; the rules are those of `native.alignment`."""
+
+    edge_bps: float
+    edge_share: float
+    breakout_min_bps: float
+    breakout_max_bps: float
+    inside_ns: int
+
+
 class MarketView(Protocol):
     """All a strategy may see of one instrument at one moment.
 
@@ -88,7 +98,7 @@ class MarketView(Protocol):
     @property
     def best_ask(self) -> int: ...  # price units
     @property
-    def price_scale(self) -> float: ...  # quote per price unit, a power of ten
+    def price_digits(self) -> int: ...  # a price unit is 10^-price_digits quote
     @property
     def spread_bps(self) -> float: ...
     @property
@@ -102,6 +112,14 @@ class MarketView(Protocol):
 
     def profiles(self) -> tuple[ProfileView, ...]:
         """Return the profiles that exist, each source at most once."""
+        ...
+
+    def align(self, side: int, reach_bps: float, rule: AlignmentRule) -> tuple[str, str, float]:
+        """Return where mid, which must be known, stands to value in the direction of `side`.
+
+        An `Alignment` or "", the `ProfileSource` it is measured on or "", and the target in bps, at most
+        `reach_bps`, NaN without an alignment.
+        """
         ...
 
     def walk_bps(self, side: int, notional_quote: float) -> float:
@@ -134,6 +152,9 @@ class Stage(IntEnum):
     ALIGNED = 2
     COST = 3
     ENTRIES = 4
+
+
+_IMBALANCE: Final = Stage.IMBALANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +197,7 @@ class Funnel:
 
     def __init__(self, is_cost_gated: bool) -> None:
         self._is_cost_gated = is_cost_gated
-        self._counts: dict[int, int] = dict.fromkeys(map(int, Stage), 0)
+        self._counts = [0] * (max(Stage) + 1)
         self._vetoes = dict.fromkeys(VetoReason, 0)
         self._recent: dict[int, _Progress] = {}
 
@@ -186,12 +207,14 @@ class Funnel:
         if progress is None:
             if len(self._recent) == self.MEMORY:
                 self._forget(min(self._recent))
-            progress = self._recent[episode] = _Progress(Stage.IMBALANCE)
-            self._counts[Stage.IMBALANCE] += 1
+            progress = self._recent[episode] = _Progress(_IMBALANCE)
+            self._counts[_IMBALANCE] += 1
         progress.is_over = False
-        if stage > progress.stage:
-            for further in range(progress.stage + 1, stage + 1):
-                self._counts[further] += 1
+        before = progress.stage
+        if stage > before:
+            counts = self._counts
+            for further in range(before + 1, stage + 1):
+                counts[further] += 1
             progress.stage = stage
 
     def veto(self, episode: int, reason: VetoReason) -> bool:

@@ -7,7 +7,7 @@ from engine.execution.blotter import Blotter
 from engine.execution.executor import Executor
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import LastLook
-from engine.facts import FactSink
+from engine.facts import FactSink, InFlightSink
 from engine.instruments import Instrument
 from engine.orchestrator import Trading
 from engine.risk.desk import Desk
@@ -76,6 +76,7 @@ def open_trading(
     ids: OrderIds,
     last_look: LastLook,
     facts: FactSink,
+    in_flight: InFlightSink,
 ) -> Trading:
     """Return a desk without positions and an executor without orders.
 
@@ -88,6 +89,7 @@ def open_trading(
     ids : of the orders.
     last_look : judges an order at the last moment before its bytes leave.
     facts : takes every fact.
+    in_flight : takes what must be known of an order before its bytes leave.
     """
     settings = desk_settings(config, instruments[0].kind, fees)
     gate = Gate(
@@ -105,6 +107,7 @@ def open_trading(
         ids=ids,
         last_look=last_look,
         facts=facts,
+        in_flight=in_flight,
         answer_ns=config.execution.answer_ms * NS_PER_MS,
     )
     return Trading(desk, executor, facts)

@@ -152,9 +152,9 @@ class LiveView:
     def _print_line(self, market: Market, recv_ns: int) -> None:
         self._console.print(
             f"{(recv_ns - self._first_ns) / 1e9:6.0f} s  {self._price(market.best_bid)} / "
-            f"{self._price(market.best_ask)}  messages {market.messages:,}  sweeps {market.sweeps}  "
-            f"whales {market.whales}  episodes {market.episodes}  entries {self._kinds['entry']}  "
-            f"vetoes {self._kinds['veto']}",
+            f"{self._price(market.best_ask)}  messages {market.messages:,}  sweeps {market.flow.n_sweeps}  "
+            f"whales {market.whale.n_whales}  episodes {market.whale.n_episodes}  "
+            f"entries {self._kinds['entry']}  vetoes {self._kinds['veto']}",
             highlight=False,
             soft_wrap=True,
         )
@@ -254,7 +254,8 @@ class LiveView:
             if row.count:
                 table.add_row(kind, *(f"{row.percentile(q) / 1e3:.2f}" for q in (50, 99, 99.9)))
         counts = Text(
-            f"sweeps {market.sweeps:,}  whales {market.whales:,}  episodes {market.episodes:,}\n"
+            f"sweeps {market.flow.n_sweeps:,}  whales {market.whale.n_whales:,}  "
+            f"episodes {market.whale.n_episodes:,}\n"
             f"entries {self._kinds['entry']:,}  vetoes {self._kinds['veto']:,}"
         )
         return Panel(Group(table, counts), title="engine")

@@ -3,6 +3,10 @@
 from cython cimport final
 from libc.stdint cimport int64_t
 
+from native.alignment cimport (
+    NODES, VALUE_PREVIOUS, VALUE_ROLLING, VALUE_SESSION, VALUE_SOURCES, AlignmentRule, Placed, ValueLevels,
+    align, primary_of,
+)
 from native.events cimport Trade
 from native.profile cimport Profile, ProfileLevels
 
@@ -25,8 +29,10 @@ cdef class Areas:
     cdef void on_trade(self, const Trade* trade, int64_t now_ns) noexcept nogil
     cdef void advance(self, int64_t now_ns) noexcept nogil
     cdef void mark_inside(self, int64_t mid_x2, int64_t now_ns) noexcept nogil
-    # cold
-    cdef object _state(
-        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns,
-        int64_t now_ns
-    )
+    cdef void _price(self, ValueLevels* value, const ProfileLevels* levels, int64_t now_ns) noexcept nogil
+    cdef void _find_nodes(self, ValueLevels* value) noexcept nogil
+    # Into VALUE_SOURCES places; without nodes.
+    cdef int values(self, ValueLevels* out, int64_t now_ns) noexcept nogil
+    cdef Placed place(
+        self, int side, double mid, double reach_bps, const AlignmentRule* rule, int64_t now_ns
+    ) noexcept nogil

@@ -1,5 +1,6 @@
 from typing import NamedTuple, final
 
+from native.alignment import SOURCES as SOURCES
 from native.profile import Profile
 
 class ProfileState(NamedTuple):

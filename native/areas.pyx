@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from cython cimport final
 
+from native.alignment import SOURCES
 
-cdef enum:
-    NODES = 32
 
 cdef int64_t DAY_NS = 86400000000000
 
@@ -111,40 +110,76 @@ cdef class Areas:
         if is_inside(&self._previous, mid_x2):
             self._inside_previous_ns = now_ns
 
-    cdef object _state(
-        self, str source, Profile profile, const ProfileLevels* levels, bint is_naked, int64_t inside_ns,
-        int64_t now_ns
-    ):
-        cdef int64_t rows[NODES]
-        cdef int n = 0, i
+    cdef void _price(self, ValueLevels* value, const ProfileLevels* levels, int64_t now_ns) noexcept nogil:
         cdef double scale = self._price_scale
         cdef int64_t units = levels.row_units
-        if profile is not None:
-            n = profile.nodes(rows, NODES, self._node_share)
-        # Past the constructor of the named tuple, which is interpreted: this is read at every decision.
-        return tuple.__new__(ProfileState, (
-            source, bool(levels.is_ready), (2 * levels.poc_row + 1) * units * 0.5 * scale,
-            (levels.vah_row + 1) * units * scale, levels.val_row * units * scale,
-            tuple([(2 * rows[i] + 1) * units * 0.5 * scale for i in range(n)]), bool(is_naked), inside_ns,
-            now_ns - levels.first_ns,
-        ))
+        value.is_ready = levels.is_ready
+        value.poc = (2 * levels.poc_row + 1) * units * 0.5 * scale
+        value.vah = (levels.vah_row + 1) * units * scale
+        value.val = levels.val_row * units * scale
+        value.n_nodes = 0
+        value.age_ns = now_ns - levels.first_ns
 
-    def states(self, now_ns: int) -> tuple:
-        """Return the profiles that hold volume, in the order session, rolling, previous."""
+    cdef void _find_nodes(self, ValueLevels* value) noexcept nogil:
+        cdef int64_t rows[NODES]
+        cdef int64_t units = 0
+        cdef int i
+        if value.source == VALUE_SESSION:
+            value.n_nodes = self.session.nodes(rows, NODES, self._node_share)
+            units = self.session.units
+        elif value.source == VALUE_ROLLING:
+            value.n_nodes = self.rolling.nodes(rows, NODES, self._node_share)
+            units = self.rolling.units
+        for i in range(value.n_nodes):
+            value.nodes[i] = (2 * rows[i] + 1) * units * 0.5 * self._price_scale
+
+    cdef int values(self, ValueLevels* out, int64_t now_ns) noexcept nogil:
         cdef ProfileLevels levels
-        found = []
+        cdef int n = 0
         if self._has_session:
             self.session.levels(&levels, now_ns)
             if levels.total > 0:
-                found.append(self._state("session", self.session, &levels, False, self._inside_session_ns, now_ns))
+                self._price(&out[n], &levels, now_ns)
+                out[n].source, out[n].is_poc_naked = VALUE_SESSION, 0
+                out[n].last_inside_ns = self._inside_session_ns
+                n += 1
         self.rolling.levels(&levels, now_ns)
         if levels.total > 0:
-            found.append(self._state("rolling", self.rolling, &levels, False, self._inside_rolling_ns, now_ns))
+            self._price(&out[n], &levels, now_ns)
+            out[n].source, out[n].is_poc_naked = VALUE_ROLLING, 0
+            out[n].last_inside_ns = self._inside_rolling_ns
+            n += 1
         if self._has_session and self._previous.total > 0:
-            found.append(self._state(
-                "previous", None, &self._previous, self._previous_is_naked, self._inside_previous_ns, now_ns
-            ))
-        return tuple(found)
+            self._price(&out[n], &self._previous, now_ns)
+            out[n].source, out[n].is_poc_naked = VALUE_PREVIOUS, self._previous_is_naked
+            out[n].last_inside_ns = self._inside_previous_ns
+            n += 1
+        return n
+
+    def states(self, now_ns: int) -> tuple:
+        """Return the profiles that hold volume, in the order session, rolling, previous."""
+        cdef ValueLevels found[VALUE_SOURCES]
+        cdef int n = self.values(found, now_ns), i, j
+        for i in range(n):
+            self._find_nodes(&found[i])
+        return tuple([
+            ProfileState(
+                SOURCES[found[i].source], bool(found[i].is_ready), found[i].poc, found[i].vah, found[i].val,
+                tuple([found[i].nodes[j] for j in range(found[i].n_nodes)]), bool(found[i].is_poc_naked),
+                found[i].last_inside_ns, found[i].age_ns,
+            )
+            for i in range(n)
+        ])
+
+    cdef Placed place(
+        self, int side, double mid, double reach_bps, const AlignmentRule* rule, int64_t now_ns
+    ) noexcept nogil:
+        cdef ValueLevels found[VALUE_SOURCES]
+        cdef int n = self.values(found, now_ns)
+        cdef int primary = primary_of(found, n)
+        if primary >= 0:
+            self._find_nodes(&found[primary])  # of the others nobody asks: it costs a pass over the rows
+        return align(found, n, side, mid, reach_bps, rule, now_ns)
 
     def apply_trade(self, price: int, quantity: int, venue_ns: int, now_ns: int) -> None:
         """Teach a trade."""

@@ -13,6 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
 from libc.math cimport NAN
 
+from native.alignment cimport AlignmentRule, placed_object, rule_of
 from native.clock cimport monotonic_ns
 from native.events cimport (
     COINM, FLOW_ENTRY_ARMED, FLOW_ENTRY_REFUSED, FLOW_IMBALANCE_OFF, FLOW_IMBALANCE_ON, FLOW_WHALE_CLOSE,
@@ -507,6 +508,11 @@ cdef class Market:
         """Return the profiles that hold volume: session, rolling, previous."""
         return self.areas.states(self.now_ns)
 
+    def align(self, side: int, reach_bps: float, rule) -> tuple:
+        """Return where mid, which must be known, stands to value: see `native.alignment.align_profiles`."""
+        cdef AlignmentRule wanted = rule_of(rule)
+        return placed_object(self.areas.place(side, self.mid, reach_bps, &wanted, self.now_ns))
+
     def walk_bps(self, side: int, notional_quote: float) -> float:
         """Return the slippage beyond the best price of taking `notional_quote` as aggressor `side`, in bps.
 
@@ -576,23 +582,3 @@ cdef class Market:
     def last_venue_ns(self) -> int:
         """Newest believed venue time."""
         return self.venue_time.last_ns
-
-    @property
-    def sweeps(self) -> int:
-        """Closed sweeps."""
-        return self.flow.n_sweeps
-
-    @property
-    def whales(self) -> int:
-        """Sweeps that reached the threshold."""
-        return self.whale.n_whales
-
-    @property
-    def imbalance_confirmed(self) -> int:
-        """Episodes confirmed by the imbalance after a whale."""
-        return self.entry.n_confirmed
-
-    @property
-    def episodes(self) -> int:
-        """Whale episodes."""
-        return self.whale.n_episodes

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NATIVE_FLOORS: dict[str, int] = {
     "events": 0,
     **dict.fromkeys(("fixed", "clock", "histogram", "cursor", "resting", "sharedfile"), 1),
-    **dict.fromkeys(("wire.binance_json", "sequence", "book", "profile", "bars", "flow"), 2),
+    **dict.fromkeys(("wire.binance_json", "sequence", "book", "profile", "bars", "flow", "alignment"), 2),
     **dict.fromkeys(("volatility", "triggers", "matching", "eventfile", "eventlog"), 2),
     **dict.fromkeys(("backlog", "crosscheck", "pulled", "venuetime", "ring", "control", "gate"), 2),
     **dict.fromkeys(("whale", "imbalance", "areas", "walk"), 3),

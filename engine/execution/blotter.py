@@ -130,14 +130,7 @@ class Blotter:
         """
         intent = approved.intent
         self._check(client_order_id, intent)
-        order = Order(
-            client_order_id=client_order_id,
-            intent=intent,
-            quantity=approved.quantity,
-            state=_IN_FLIGHT,
-            sent_ns=now_ns,
-            last_ns=now_ns,
-        )
+        order = Order(client_order_id, intent, approved.quantity, _IN_FLIGHT, now_ns, now_ns)
         self._orders[client_order_id] = order
         self._open[client_order_id] = order
         self._unanswered[client_order_id] = order

@@ -328,9 +328,9 @@ def _report(session: Session, played: _Played) -> Report:
         book_ticker=BookTickerCheck(compared=market.ticker_compared, equal=market.ticker_equal),
         signals=dict(session.kinds),
         funnel=Funnel(
-            sweeps=market.sweeps,
-            whales=market.whales,
-            episodes=market.episodes,
+            sweeps=market.flow.n_sweeps,
+            whales=market.whale.n_whales,
+            episodes=market.whale.n_episodes,
             imbalance=counts.imbalance,
             aligned=counts.aligned,
             cost=counts.cost,

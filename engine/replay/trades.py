@@ -9,7 +9,7 @@ from engine.config import Fees, configured_fees
 from engine.errors import InputError
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import RecordedLook
-from engine.facts import Fact, encode_fact
+from engine.facts import Fact, InFlight, encode_fact
 from engine.inputs import Input, LookInput, SendInput, SessionInput, inputs_path, read_inputs
 from engine.instruments import Instrument
 from engine.replay.outputs import OutputFile
@@ -93,6 +93,7 @@ class Trades:
             ids=ids,
             last_look=RecordedLook(look),
             facts=self._on_fact,
+            in_flight=_written_by_none,
         )
         self.trading.desk.is_warming_up = mode == "recorded"
 
@@ -149,6 +150,10 @@ class Trades:
         self.tally.take(fact)
         if self._decisions is not None:
             self._decisions.write(encode_fact(fact))
+
+
+def _written_by_none(_order: InFlight) -> None:
+    """A replay is not taken up again where it died."""
 
 
 def tradable(instrument: Instrument) -> Instrument:

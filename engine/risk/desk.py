@@ -26,7 +26,7 @@ from engine.orders import (
     Wish,
 )
 from engine.risk.course import lead, learn_change, learn_fill
-from engine.risk.entries import LEAST_NOTIONALS, draft_entry, is_large_enough, withdraw
+from engine.risk.entries import LEAST_NOTIONALS, draft_entry, least_notional, withdraw
 from engine.risk.exits import RETRY_NS, arm_levels
 from engine.risk.intents import decision_fact
 from engine.risk.plan import NEVER, DeskView, Plan, PlanStage, is_done, new_plan, restored_plan
@@ -106,6 +106,7 @@ class Desk:
         self._settings = settings
         self._gate = gate
         self._facts = facts
+        self._least_entry = [least_notional(instrument, LEAST_NOTIONALS) for instrument in instruments]
         self._n_plans = 0
         self._lag = 0.0
         self._stale_update: list[int | None] = [None] * len(instruments)
@@ -146,9 +147,7 @@ class Desk:
             and signal.time_stop_ns > 0
         ):
             return self._refused(RefusalReason.BAD_PRICE, intent)
-        if intent.quantity <= 0 or not is_large_enough(
-            instrument, intent.price, intent.quantity, LEAST_NOTIONALS
-        ):
+        if intent.quantity <= 0 or intent.price * intent.quantity < self._least_entry[market.index]:
             return self._refused(RefusalReason.TOO_SMALL, intent)
         return intent
 
@@ -159,9 +158,8 @@ class Desk:
         -----
         An intent that reduces is held to sanity only. One that enters must find the engine willing, its
         signal young, its book living and of the same epoch, no other plan on the instrument, and every limit
-        kept with all that works and flies filled. Writes one `DecisionFact` either way.
-
-        Cost: some microseconds, most of them for the fact.
+        kept with all that works and flies filled. A refusal is written down here, an approval by
+        `write_down` once its order has left.
         """
         gate, index, is_reducing = self._gate, intent.instrument, intent.is_reducing
         reason = None if is_reducing else self._entry_refusal(intent, market)
@@ -187,11 +185,15 @@ class Desk:
                 if self._is_counted(intent):
                     gate.reserve(index, intent.side, intent.quantity, is_reducing)
                 self.newest_serial = serial = self.newest_serial + 1
-                self._facts(decision_fact(intent, self._instruments[index], serial=serial))
-                return Approved(serial=serial, intent=intent, quantity=intent.quantity)
+                return Approved(serial, intent, intent.quantity)
             reason = GATE_REASONS[verdict] or RefusalReason.NOT_APPROVED
         self._forget(intent)
         return self._refused(reason, intent)
+
+    def write_down(self, approved: Approved) -> None:
+        """Write the `DecisionFact` of an approval."""
+        intent = approved.intent
+        self._facts(decision_fact(intent, self._instruments[intent.instrument], serial=approved.serial))
 
     def release(self, approved: Approved) -> None:
         """Take back the reservation of an approval that became no order."""
@@ -331,34 +333,35 @@ class Desk:
 
     def _entry_refusal(self, intent: Intent, market: DeskView) -> RefusalReason | None:
         instrument = self._instruments[intent.instrument]
+        index, side = intent.instrument, intent.side
         if self.wanted:
             return RefusalReason.HALTED if self.wanted == HALTED else RefusalReason.REDUCING
         if self.is_warming_up:
             return RefusalReason.WARMING_UP
         if self.is_paused:
             return RefusalReason.PAUSED
-        if not self._is_open(intent.side):
+        if not self._is_open(side):
             return RefusalReason.SIDE_CLOSED
         if instrument.kind is COINM or instrument.status != "TRADING":
             return RefusalReason.NOT_TRADABLE
-        if instrument.kind is SPOT and intent.side is SELL:
+        if instrument.kind is SPOT and side is SELL:
             return RefusalReason.SIDE_CLOSED
         if self._lag >= LAG_TO_REFUSE:
             return RefusalReason.FACTS_LAG
         if not (intent.is_valid and market.is_valid):
             return RefusalReason.BOOK_INVALID
-        if self._is_stale(market):
+        if self._stale_update[index] == market.update_id:
             return RefusalReason.STALE_BOOK
         if intent.book_epoch != market.book_epoch or intent.instrument_epoch != market.instrument_epoch:
             return RefusalReason.OLD_EPOCH
         if intent.decide_ns - intent.recv_ns > self._settings.signal_age_ns:
             return RefusalReason.STALE_SIGNAL
-        plan = self.plans[intent.instrument]
+        plan = self.plans[index]
         if plan is not None:
             is_of_plan = intent.plan == plan.number and plan.stage is PlanStage.TAKING and plan.is_entry_done
             if not is_of_plan and (not plan.is_over or intent.plan <= plan.number):
                 return RefusalReason.POSITION_OPEN
-        elif self.positions[intent.instrument].quantity:
+        elif self.positions[index].quantity:
             return RefusalReason.POSITION_OPEN
         return None
 

@@ -78,8 +78,13 @@ def draft_entry(
 
 def is_large_enough(instrument: Instrument, price: int, quantity: int, multiple: int) -> bool:
     """Whether the notional is at least `multiple` times the venue's least."""
+    return price * quantity >= least_notional(instrument, multiple)
+
+
+def least_notional(instrument: Instrument, multiple: int) -> int:
+    """Return `multiple` times the venue's least notional as a product of price and quantity units."""
     scale = int(10 ** (instrument.price_digits + instrument.quantity_digits))
-    return price * quantity >= instrument.min_notional * (multiple * scale)
+    return math.ceil(instrument.min_notional * (multiple * scale))
 
 
 def taker_cost_bps(
@@ -194,7 +199,7 @@ def _take(plan: Plan, market: DeskView, quantity: int, now_ns: int) -> Intent:
 def _quantity(instrument: Instrument, notional_quote: float, price: int) -> int:
     if price <= 0 or not 0.0 < notional_quote < math.inf:
         return 0
-    money = round(notional_quote * 10**8)
+    money = round(notional_quote * 100_000_000)
     shift = instrument.price_digits + instrument.quantity_digits - 8
-    units = money * 10**shift // price if shift >= 0 else money // (price * 10**-shift)
-    return instrument.round_quantity_down(units)
+    scale = int(10 ** abs(shift))
+    return instrument.round_quantity_down(money * scale // price if shift >= 0 else money // (price * scale))

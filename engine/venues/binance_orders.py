@@ -44,6 +44,7 @@ class _Dialect:
     quantity_digits: int
     symbol: str
     is_spot: bool
+    heads: dict[Side, str]  # what stands between request id and order type, by side
 
 
 class BinanceOrders:
@@ -88,11 +89,16 @@ class BinanceOrders:
                     f"Orders are for spot and USD-M, found the inverse contract {instrument.symbol}.",
                     symbol=instrument.symbol,
                 )
+            symbol = msgspec.json.encode(instrument.symbol).decode()
             self._dialects[instrument.symbol] = _Dialect(
                 price_digits=instrument.price_digits,
                 quantity_digits=instrument.quantity_digits,
-                symbol=msgspec.json.encode(instrument.symbol).decode(),
+                symbol=symbol,
                 is_spot=instrument.kind is MarketKind.SPOT,
+                heads={
+                    side: f'","method":"order.place","params":{{"symbol":{symbol},"side":"{word}","type":'
+                    for side, word in _SIDES.items()
+                },
             )
 
     def place(self, order: PlaceOrder) -> SendStatus:
@@ -116,7 +122,7 @@ class BinanceOrders:
     def place_request(self, order: PlaceOrder) -> bytes:
         """Return the request for a new order as compact JSON."""
         dialect = self._dialects[order.symbol]
-        kind = order.kind
+        kind, name = order.kind, order.client_order_id  # which begins with PLACE
         if kind is _LIMIT:
             price = decimal_text(order.price, dialect.price_digits)
             if order.life is _GTX and dialect.is_spot:
@@ -134,10 +140,9 @@ class BinanceOrders:
             )
         reduce = ',"reduceOnly":"true"' if order.is_reducing and not dialect.is_spot else ""
         return (
-            f'{{"id":"{PLACE}{order.client_order_id[1:]}","method":"order.place","params":{{'
-            f'"symbol":{dialect.symbol},"side":"{_SIDES[order.side]}","type":{terms},'
+            f'{{"id":"{name}{dialect.heads[order.side]}{terms},'
             f'"quantity":"{decimal_text(order.quantity, dialect.quantity_digits)}"{reduce},'
-            f'"newClientOrderId":"{order.client_order_id}","newOrderRespType":"ACK"}}}}'
+            f'"newClientOrderId":"{name}","newOrderRespType":"ACK"}}}}'
         ).encode()
 
     def order_request(self, verb: str, symbol: str, client_order_id: str) -> bytes:

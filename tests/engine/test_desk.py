@@ -22,7 +22,7 @@ def refusals(rig: Rig) -> list[str]:
     return [str(refused.reason) for refused in rig.refused]
 
 
-def test_approval_reserves_at_once_and_is_written_down() -> None:
+def test_approval_reserves_at_once_and_is_written_down_when_asked() -> None:
     rig = Rig()
     intent = rig.desk.intend(signal_for(rig.market), rig.market)
     assert isinstance(intent, Intent)
@@ -30,6 +30,8 @@ def test_approval_reserves_at_once_and_is_written_down() -> None:
     assert isinstance(approved, Approved)
     assert (approved.serial, approved.quantity, approved.intent) == (1, 10, intent)
     assert rig.gate.entering_leaves(0, 1) == 10
+    assert rig.of(DecisionFact) == []  # that waits until the order has left
+    rig.desk.write_down(approved)
     (fact,) = rig.of(DecisionFact)
     assert (fact.refusal, fact.serial, fact.price, fact.quantity) == (None, 1, "99999.9", "0.010")
     assert (fact.side, fact.kind, fact.life, fact.purpose) == ("buy", "limit", "gtx", "entry")

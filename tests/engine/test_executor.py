@@ -8,11 +8,13 @@ import pytest
 from engine.execution.blotter import NEVER_NS, Blotter
 from engine.execution.executor import Executor
 from engine.execution.ids import OrderIds
-from engine.facts import OrderFact
+from engine.facts import InFlight, OrderFact, encode_in_flight, sent_fact
 from engine.orders import (
     Approved,
     Order,
     OrderEvent,
+    OrderKind,
+    OrderLife,
     OrderState,
     PlaceOrder,
     RefusalReason,
@@ -20,6 +22,7 @@ from engine.orders import (
     ReportKind,
     Withdraw,
 )
+from engine.signals import Side
 from engine.venues.venue import SendStatus
 from tests.engine.order_values import SYMBOL, approved, fill, instrument, intent, report
 
@@ -29,9 +32,14 @@ DOWN, BACKED_UP = SendStatus.SOCKET_DOWN, SendStatus.SOCKET_BACKED_UP
 
 
 class Desk:
-    """Knows its newest approval."""
+    """Knows its newest approval, and writes approvals down in the journal of the line."""
 
-    newest_serial = 0
+    def __init__(self, journal: list[tuple[str, object]]) -> None:
+        self.journal = journal
+        self.newest_serial = 0
+
+    def write_down(self, approved: Approved) -> None:
+        self.journal.append(("decision", approved))
 
 
 class Look:
@@ -74,10 +82,10 @@ class Bench:
     """An executor with all that it works with."""
 
     journal: list[tuple[str, object]] = field(default_factory=list)
-    desk: Desk = field(default_factory=Desk)
     look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
+        self.desk = Desk(self.journal)
         self.line = Line(self.journal)
         self.blotter = Blotter([instrument()])
         self.executor = Executor(
@@ -88,6 +96,7 @@ class Bench:
             ids=OrderIds("a", 1),
             last_look=self.look,
             facts=lambda fact: self.journal.append(("fact", fact)),
+            in_flight=lambda order: self.journal.append(("in_flight", order)),
             answer_ns=ANSWER_NS,
         )
 
@@ -121,9 +130,15 @@ def bench() -> Bench:
 
 def test_order_is_told_in_flight_strictly_before_the_venue_is_asked(bench):
     order = bench.submit(now_ns=100)
-    (first, fact), (second, asked) = bench.journal
-    assert (first, second) == ("fact", "place")
-    assert fact == OrderFact(
+    (first, record), (second, asked), (third, approval), (fourth, fact) = bench.journal
+    assert (first, second, third, fourth) == ("in_flight", "place", "decision", "fact")
+    assert (approval.serial, approval.intent) == (1, order.intent)
+    assert record == InFlight(
+        v=1, client_order_id="ra1-1", symbol=SYMBOL, plan=7, purpose="entry", strategy="volume_scalper",
+        side=Side.BUY, kind=OrderKind.LIMIT, life=OrderLife.GTX, price=6_500_010, price_digits=2, quantity=10,
+        quantity_digits=3, is_reducing=False, at_ns=100,
+    )  # fmt: skip
+    assert fact == sent_fact(encode_in_flight(record)) == OrderFact(
         v=1, event="sent", client_order_id="ra1-1", venue_order_id=0, symbol=SYMBOL, plan=7, purpose="entry",
         strategy="volume_scalper", side="buy", kind="limit", life="gtx", price="65000.10", quantity="0.010",
         filled="0.000", leaves="0.010", is_reducing=False, state="in_flight", reason="", at_ns=100,
@@ -165,7 +180,7 @@ def test_approval_refused_once_is_used_up(bench):
     assert bench.executor.submit(permission, 100).reason is R.HALTED
     bench.look.reason = None
     assert bench.executor.submit(permission, 101).reason is R.NOT_APPROVED
-    assert bench.take() == []
+    assert bench.take() == ["decision"]
 
 
 @pytest.mark.parametrize("serial", [0, 1, 3, -1])
@@ -187,7 +202,8 @@ def test_anything_but_an_approval_is_an_error(bench, thing):
 def test_order_that_the_last_look_refuses_never_was(bench, reason):
     bench.look.reason = reason
     assert bench.submit().reason is reason
-    assert (bench.take(), bench.blotter.open_orders(), bench.executor.next_due_ns) == ([], [], NEVER_NS)
+    assert (bench.take(), bench.blotter.open_orders()) == (["decision"], [])
+    assert bench.executor.next_due_ns == NEVER_NS
     bench.look.reason = None
     assert bench.submit().client_order_id == "ra1-1"
 
@@ -203,7 +219,7 @@ def test_order_that_the_last_look_refuses_never_was(bench, reason):
 )
 def test_order_that_makes_no_sense_is_refused(bench, changes, reason):
     assert bench.submit(**changes).reason is reason
-    assert bench.take() == []
+    assert bench.take() == ["decision"]
 
 
 def test_more_than_the_intent_wanted_is_refused(bench):
@@ -223,7 +239,7 @@ def test_submit_inside_a_submit_is_refused_and_the_outer_one_stands(bench):
     outer = bench.submit(now_ns=100)
     assert isinstance(outer, Order)
     assert [refused.reason for refused in inner] == [R.REENTRANT]
-    assert bench.take() == ["sent", "place"]
+    assert bench.take() == ["in_flight", "place", "decision", "sent"]
     bench.line.on_place = None
     assert isinstance(bench.submit(now_ns=102), Order)
 
@@ -237,6 +253,7 @@ def test_venue_that_raises_leaves_the_order_in_flight_and_the_next_submit_open(b
         bench.submit()
     (order,) = bench.blotter.open_orders()
     assert (order.state, bench.executor.next_due_ns) == (S.IN_FLIGHT, 100 + ANSWER_NS)
+    assert bench.take() == ["in_flight", "place", "decision", "sent"]
     bench.line.on_place = None
     assert isinstance(bench.submit(), Order)
 
@@ -249,7 +266,7 @@ def test_order_that_the_socket_does_not_take_is_rejected_and_told(bench, status,
     permission = bench.approve()
     assert bench.executor.submit(permission, 100) == Refused(reason=reason, intent=permission.intent)
     last = bench.journal[-1][1]
-    assert bench.take() == ["sent", "place", "not_sent"]
+    assert bench.take() == ["in_flight", "place", "decision", "sent", "not_sent"]
     assert (last.state, last.leaves, last.reason) == ("rejected", "0.000", reason.value)
     order = bench.blotter.order("ra1-1")
     assert (order.state, order.leaves, bench.blotter.open_orders()) == (S.REJECTED, 0, [])
@@ -278,7 +295,7 @@ def test_cancel_is_told_before_it_is_asked(bench):
 def test_cancel_of_an_order_in_flight_goes_out_at_once(bench):
     order = bench.submit()
     assert bench.withdraw(order, 101).state_before is S.IN_FLIGHT
-    assert bench.take() == ["sent", "place", "cancel_sent", "cancel"]
+    assert bench.take() == ["in_flight", "place", "decision", "sent", "cancel_sent", "cancel"]
 
 
 def test_cancel_asks_nothing_twice_nor_of_an_order_that_is_over_or_not_known(bench):

@@ -24,6 +24,9 @@ class Desk:
 
     newest_serial = 0
 
+    def write_down(self, _approved: object) -> None:
+        pass
+
 
 @dataclass
 class Held:
@@ -121,6 +124,7 @@ class LossyDay(RuleBasedStateMachine):
             ids=OrderIds("a", 1),
             last_look=RecordedLook({}),
             facts=lambda _: None,
+            in_flight=lambda _: None,
             answer_ns=ANSWER_NS,
         )
 

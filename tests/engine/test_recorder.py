@@ -23,6 +23,7 @@ def test_every_kind_of_record_lands_in_its_file_in_the_order_of_the_rings(tmp_pa
     market.append(RingKind.FLOW, b"flow\n", 10)
     facts.append(RingKind.FACT, b"fact\n", 10)
     facts.append(RingKind.OUTCOME, b"signal\n", 10)
+    facts.append(RingKind.IN_FLIGHT, b"an order that the facts tell too", 10)
     market.append(RingKind.OUTCOME, b"signal\n", 10)
     recorder.drain()
     recorder.write_input(b"history\n")

@@ -11,11 +11,20 @@ from engine.execution.blotter import NEVER_NS, Blotter
 from engine.execution.executor import Executor
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import LiveLook
-from engine.facts import DecisionFact, Fact, FillFact, SessionFact, encode_fact
+from engine.facts import (
+    DecisionFact,
+    Fact,
+    FillFact,
+    InFlight,
+    SessionFact,
+    encode_fact,
+    encode_in_flight,
+)
+from engine.inputs import RingKind
 from engine.instruments import Instrument
 from engine.orchestrator import Orchestrator, Trading
 from engine.orders import Change, Wish
-from engine.restart import LEFT, restore
+from engine.restart import LEFT, restore, ring_line
 from engine.risk.desk import Desk
 from engine.signals import MarketKind, Signal, Trigger
 from engine.venues.binance_orders import BinanceOrders
@@ -91,9 +100,10 @@ class Engine:
             max_gross_money=self.settings.max_gross_money,
         )
         self.lines: list[bytes] = []
-        self.newest: Fact | None = None
+        self.newest: Fact | InFlight | None = None
         self.newest_decision: DecisionFact | None = None
         self.is_restoring = False
+        self.is_dead = False
         self.desk = Desk(instruments=instruments, settings=self.settings, gate=self.gate, facts=self.on_fact)
         self.blotter = Blotter(instruments)
         self.executor = Executor(
@@ -106,6 +116,7 @@ class Engine:
                 self.clock, 250 * NS_PER_MS, lambda: owner.page, lambda _serial, _reason: None
             ),
             facts=self.on_fact,
+            in_flight=self.on_in_flight,
             answer_ns=ANSWER_NS,
         )
         self.trading = Trading(self.desk, self.executor, self.on_fact)
@@ -119,8 +130,18 @@ class Engine:
 
     # What leaves it
 
+    def count_down(self) -> None:
+        """Die here if it is time to; a dead engine does nothing more, whatever it has still to clean up."""
+        if self.is_dead:
+            raise Killed
+        try:
+            self.owner.count_down()
+        except Killed:
+            self.is_dead = True
+            raise
+
     def on_fact(self, fact: Fact) -> None:
-        self.owner.count_down()
+        self.count_down()
         self.lines.append(encode_fact(fact))
         self.newest = fact
         if isinstance(fact, DecisionFact):
@@ -128,13 +149,19 @@ class Engine:
         # What a restart tells again are fills and plans that are not over.
         if not (self.is_restoring and isinstance(fact, FillFact)):
             self.owner.on_fact(fact)
-        self.owner.count_down()
+        self.count_down()
+
+    def on_in_flight(self, order: InFlight) -> None:
+        self.count_down()
+        self.lines.append(ring_line(RingKind.IN_FLIGHT, encode_in_flight(order)))
+        self.newest = order
+        self.count_down()
 
     def send(self, request: bytes) -> SendStatus:
         self.owner.on_bytes(request, self)
-        self.owner.count_down()
+        self.count_down()
         status = self.owner.venue.send(request)
-        self.owner.count_down()
+        self.count_down()
         return status
 
     # What reaches it, as the corridor takes it

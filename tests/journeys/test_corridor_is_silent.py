@@ -192,7 +192,7 @@ def test_busy_market_asks_for_no_memory_but_its_answers(
     allowed = 4 * ONE_OBJECT_BYTES if make_run is over_records else ONE_OBJECT_BYTES
     assert held <= allowed
     assert most <= allowed
-    assert market.whales > 100
+    assert market.whale.n_whales > 100
 
 
 @tried_thrice

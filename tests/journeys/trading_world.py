@@ -6,7 +6,16 @@ from decimal import Decimal
 import orjson
 
 from engine.commands import Command, Verb
-from engine.facts import Fact, FillFact, OrderFact, PlanFact
+from engine.facts import (
+    DecisionFact,
+    Fact,
+    FillFact,
+    InFlight,
+    OrderFact,
+    PlanFact,
+    encode_in_flight,
+    sent_fact,
+)
 from engine.orders import Report
 from engine.restart import is_whole, unfinished
 from engine.signals import MarketKind
@@ -102,6 +111,14 @@ class TradingWorld:
     # What is held to the rules as it leaves
 
     def on_fact(self, fact: Fact) -> None:
+        if isinstance(fact, OrderFact) and fact.event == "sent" and not self.engine.is_restoring:
+            # Its approval was written down just before, and it left just before that.
+            decision, sent = self.engine.newest_decision, self.in_flight
+            assert isinstance(decision, DecisionFact)
+            assert (decision.refusal, decision.serial) == (None, self.engine.desk.newest_serial)
+            asked = decision.symbol, decision.quantity, decision.purpose, decision.is_reducing
+            assert asked == (fact.symbol, fact.quantity, fact.purpose, fact.is_reducing)
+            assert fact == sent_fact(encode_in_flight(sent))
         if isinstance(fact, FillFact):
             key = fact.symbol, fact.trade_id
             assert key not in self.fills, "a fill was told twice"
@@ -129,14 +146,10 @@ class TradingWorld:
         instrument, symbol = order.instrument, order.instrument.symbol
         assert order.name not in self.sent
         self.sent[order.name] = 1
-        assert isinstance(fact, OrderFact)
-        assert (fact.event, fact.client_order_id, fact.state) == ("sent", order.name, "in_flight")
-        decision = engine.newest_decision
-        assert decision is not None
-        assert (decision.refusal, decision.serial) == (None, desk.newest_serial)
-        asked = decision.symbol, decision.quantity, decision.purpose, decision.is_reducing
-        assert asked == (symbol, fact.quantity, fact.purpose, fact.is_reducing)
-        assert instrument.quantity_units(fact.quantity) == order.quantity
+        # The last thing written is that this order is in flight.
+        assert isinstance(fact, InFlight)
+        assert (fact.client_order_id, fact.symbol, fact.quantity) == (order.name, symbol, order.quantity)
+        self.in_flight = fact
         assert order.is_reducing is fact.is_reducing is (fact.purpose != "entry")
         held = desk.positions[instrument.index].quantity
         if order.is_reducing:
@@ -170,7 +183,7 @@ class TradingWorld:
 
     def reducing(self, engine: Engine, name: str, index: int) -> int:
         """Return the reducing leaves that count; a resting stop of futures locks nothing."""
-        if self.kind is not MarketKind.SPOT and engine.newest_decision.purpose == "hard_stop":
+        if self.kind is not MarketKind.SPOT and self.in_flight.purpose == "hard_stop":
             return 0
         return sum(
             order.leaves

@@ -44,7 +44,7 @@ def test_recording_is_taken_whole_without_gap_or_crossed_book(captures: Path, se
     assert (rows[:, 1] < rows[:, 2]).all()
     assert sum(mask == Trigger.LIVE for _, mask in masks) == 1
     assert not any(mask & (Trigger.GAP | Trigger.STALE | Trigger.REFUSED) for _, mask in masks)
-    assert market.sweeps > market.whales >= market.episodes > 0
+    assert market.flow.n_sweeps > market.whale.n_whales >= market.whale.n_episodes > 0
 
 
 def test_counts_are_those_of_the_provenance() -> None:

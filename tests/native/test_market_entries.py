@@ -68,7 +68,7 @@ def test_whale_opens_once_at_the_trade_that_reaches_the_threshold() -> None:
     assert event["trade_id"] == venue.trade_id - 2
     assert (event["recv_ns"], event["decide_ns"], event["is_valid"]) == (recv_ns, recv_ns, 1)
     assert (event["best_bid"], event["best_ask"], event["update_id"]) == (9_999, 10_001, 103)
-    assert (venue.market.whales, venue.market.episodes) == (1, 1)
+    assert (venue.market.whale.n_whales, venue.market.whale.n_episodes) == (1, 1)
 
 
 def test_whale_close_by_timer_comes_exactly_ten_milliseconds_after_the_last_fill() -> None:
@@ -234,7 +234,7 @@ def test_whale_is_confirmed_exactly_four_hundred_milliseconds_after_its_last_fil
         START_NS + last_ns,
         START_NS + last_ns + WINDOW_NS,
     )
-    assert venue.market.imbalance_confirmed == 1
+    assert venue.market.entry.n_confirmed == 1
 
 
 def test_updates_at_or_after_the_end_of_the_window_do_not_count() -> None:
@@ -390,7 +390,7 @@ def test_second_whale_of_the_episode_prolongs_the_candidate_and_is_counted_once(
     assert (candidate.episode, candidate.notional) == (1, pytest.approx(3_000.0))
     assert venue.wait(WINDOW_NS - POST_NS) == [(last_ns + WINDOW_NS, EXPIRED)]
     assert venue.market.candidate() is None
-    assert venue.market.imbalance_confirmed == 1
+    assert venue.market.entry.n_confirmed == 1
 
 
 def test_second_whale_of_the_episode_that_is_refused_ends_the_candidate() -> None:
@@ -417,7 +417,7 @@ def test_candidate_of_another_episode_is_told_over_before_the_next_is_armed() ->
     candidate = venue.market.candidate()
     assert candidate is not None
     assert (candidate.episode, candidate.side) == (2, SELL)
-    assert venue.market.imbalance_confirmed == 2
+    assert venue.market.entry.n_confirmed == 2
 
 
 def test_gap_drops_the_candidate() -> None:

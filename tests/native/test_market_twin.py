@@ -122,4 +122,4 @@ def test_inverse_contract_equals_slow_twin(captures: Path) -> None:
     twin = slow_market_for(session, settings_for(session, **settings), contract_size=10.0)
     lines = zip(read_frames(captures, USDM_ETH), read_slowly(captures, USDM_ETH), strict=True)
     play_both(market, twin, islice(lines, 40_000), {20_000})
-    assert market.whales > 50
+    assert market.whale.n_whales > 50

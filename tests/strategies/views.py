@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 
 from engine.signals import MarketKind, Side
+from engine.strategy import AlignmentRule
+from native.alignment import align_profiles
 
 NS_PER_S = 1_000_000_000
 
@@ -50,7 +52,7 @@ class FakeMarket:
     last_recv_ns: int = 1001 * NS_PER_S
     best_bid: int = 999_995
     best_ask: int = 1_000_005
-    price_scale: float = 0.01
+    price_digits: int = 2
     spread_bps: float = 0.1
     mid: float = 10_000.0
     sigma_60_bps: float = 20.0
@@ -63,6 +65,11 @@ class FakeMarket:
 
     def profiles(self) -> tuple[FakeProfile, ...]:
         return self.known
+
+    def align(self, side: int, reach_bps: float, rule: AlignmentRule) -> tuple[str, str, float]:
+        return align_profiles(
+            self.known, side=side, mid=self.mid, reach_bps=reach_bps, now_ns=self.now_ns, rule=rule
+        )
 
     def walk_bps(self, side: int, notional_quote: float) -> float:
         assert notional_quote > 0
