@@ -158,7 +158,7 @@ def test_warm_up_and_then_live_learns_what_live_alone_would_have(
     for passed_s in range(idle_s, -1, -1):
         assert warmed.advance(now_ns - passed_s * SECOND) == 0
     told = warm_up(warmed, b"[]", aggregated(trades[:cut]))
-    sweeps = alone.sweeps
+    sweeps = alone.flow.n_sweeps
     assert told == WarmUp(
         0,
         cut,
@@ -174,7 +174,7 @@ def test_warm_up_and_then_live_learns_what_live_alone_would_have(
         while one.advance(end_ns):
             pass
     assert learned(warmed, end_ns) == learned(alone, end_ns)
-    assert warmed.sweeps == alone.sweeps - sweeps
+    assert warmed.flow.n_sweeps == alone.flow.n_sweeps - sweeps
     assert warmed.flow.duplicates == 0
 
 
@@ -184,7 +184,13 @@ def test_silence_after_a_warm_up() -> None:
     trades = [Past(number, 20 * number, 1, 10_000, 900_000) for number in range(1, 50)]
     warm_up(warmed, klines(*(["1000.0"] * 9), first=-9), aggregated(trades))
     assert len(warmed.take_events()) == 0
-    assert (warmed.whales, warmed.episodes, warmed.sweeps, warmed.trades, warmed.messages) == (0, 0, 0, 0, 0)
+    assert (
+        warmed.whale.n_whales,
+        warmed.whale.n_episodes,
+        warmed.flow.n_sweeps,
+        warmed.trades,
+        warmed.messages,
+    ) == (0, 0, 0, 0, 0)
     assert warmed.candidate() is None
     assert warmed.flow.running is None
     assert (warmed.last_trade_id, warmed.flow.missing_ids, warmed.last_venue_ns) == (-1, 0, 0)
