@@ -34,7 +34,7 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("instruments", "config", "strategy", "orders", "commands", "control"), 2),
     **dict.fromkeys(("records", "facts", "inputs", "rundir", "commandsocket"), 3),
     **dict.fromkeys(("tally", "runstate"), 4),
-    **dict.fromkeys(("venues.venue", "venues.binance_orders"), 3),
+    **dict.fromkeys(("venues.venue", "venues.binance_orders", "venues.transport"), 3),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
     **dict.fromkeys(
         (

@@ -12,7 +12,7 @@ from engine.errors import VenueError
 
 
 class TransportError(VenueError):
-    """No answer: refused, reset, timed out, or the certificate was not accepted. Says which, in one sentence."""
+    """No answer: refused, reset, timed out, or the certificate was not accepted; says which."""
 
 
 class HttpAnswer(msgspec.Struct, frozen=True):
