@@ -139,7 +139,7 @@ def load_config(path: Path | None, preset: str, environ: Mapping[str, str]) -> C
             )
         values[given.section, given.key] = accepted
         origins[given.section, given.key] = given.origin
-    _check_ordered(values, origins)
+    _check_together(values, origins)
     tree: dict[str, str | dict[str, Value]] = {"preset": preset}
     for section in dict.fromkeys(section for section, _ in settings):
         tree[section] = {key: value for (owner, key), value in values.items() if owner == section}
@@ -224,16 +224,26 @@ _ORDERED = (
     ("entry", "rho_floor", "rho_enter"),
     ("entry", "rho_post_ms", "episode_window_ms"),
     ("profile", "breakout_min_bps", "breakout_max_bps"),
+    ("feed", "backoff_first_s", "backoff_max_s"),
 )
 
 
-def _check_ordered(values: Mapping[Key, Value], origins: Mapping[Key, str]) -> None:
+# Where the venue takes a few numbers only.
+_TAKEN = {("feed", "depth_limit_usdm"): (5, 10, 20, 50, 100, 500, 1000)}
+
+
+def _check_together(values: Mapping[Key, Value], origins: Mapping[Key, str]) -> None:
     for section, small, large in _ORDERED:
         low, high = values[section, small], values[section, large]
         if low > high:  # type: ignore[operator]
             origin = origins.get((section, small)) or origins[section, large]
             sentence = f"[{section}] {small} expects at most {large} = {high}, found {low}."
             raise _Given(origin, section, small, low).refused(sentence)
+    for (section, key), allowed in _TAKEN.items():
+        found = values[section, key]
+        if found not in allowed:
+            sentence = f"[{section}] {key} expects one of {', '.join(map(str, allowed))}, found {found}."
+            raise _Given(origins[section, key], section, key, found).refused(sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,41 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """The venue's live market data: where it comes from, and when it is given up as silent."""
+
+    environment: Annotated[
+        str, Rule("hosts of the venue that are used", choices=("live", "testnet", "demo"))
+    ] = "live"
+    origin: Annotated[
+        str,
+        Rule(
+            "address of a simulated venue in place of the hosts; empty: none", pattern=r"(https?://[^/\s]+)?"
+        ),
+    ] = ""
+    depth_limit_spot: Annotated[int, Rule("levels a side of a spot snapshot", 1, 5000)] = 5000
+    depth_limit_usdm: Annotated[int, Rule("levels a side of a USD-M snapshot", 5, 1000)] = 1000
+    has_trade_stream: Annotated[
+        bool, Rule("on USD-M take the undocumented stream of single trades, not the batched one")
+    ] = False
+    first_message_s: Annotated[float, Rule("a subscribed stream speaks within this", 0.1, 600)] = 15.0
+    depth_silence_s: Annotated[float, Rule("a depth stream without a message is dead", 0.1, 600)] = 5.0
+    trade_silence_s: Annotated[float, Rule("a trade stream without a message is dead", 1, 86_400)] = 60.0
+    reply_s: Annotated[float, Rule("the venue answers a request within this", 0.1, 60)] = 5.0
+    rotate_h: Annotated[float, Rule("a connection is replaced after so many hours", 0.01, 24)] = 23.5
+    handover_s: Annotated[float, Rule("an old and a new connection overlap at most so long", 0.1, 600)] = 5.0
+    backoff_first_s: Annotated[float, Rule("wait before the second attempt to connect", 0.01, 60)] = 0.25
+    backoff_max_s: Annotated[float, Rule("longest wait between attempts to connect", 0.01, 600)] = 30.0
+    refresh_min: Annotated[float, Rule("minutes between refreshes of the far book; 0: never", 0, 1440)] = 30.0
+    listing_s: Annotated[float, Rule("seconds between readings of the filters", 1, 86_400)] = 60.0
+    clock_s: Annotated[float, Rule("seconds between readings of the venue's clock", 1, 3600)] = 30.0
+    streams_per_connection: Annotated[int, Rule("streams on one connection", 1, 1024)] = 200
+    reserved_share: Annotated[float, Rule("share of the request weight for urgent requests", 0, 0.9)] = 0.2
+    history_minutes: Annotated[int, Rule("minutes of trades read at start", 0, 1440)] = 75
+    klines: Annotated[int, Rule("1-minute klines read at start", 0, 1500)] = 1440
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """Which engine this is, and where it keeps what outlives a call."""
 
@@ -184,6 +219,7 @@ class Config:
     cost: Cost = Cost()
     volume_scalper: VolumeScalper = VolumeScalper()
     market: Market = Market()
+    feed: Feed = Feed()
     engine: Engine = Engine()
     risk: Risk = Risk()
     execution: Execution = Execution()

@@ -36,6 +36,8 @@ def text() -> str:
                 if one.rule.choices
                 else "true or false"
                 if one.type is bool
+                else "a text"
+                if one.type is str
                 else f"{one.rule.low:g} to {one.rule.high:g}"
             )
             lines.append(f"| `{one.key}` | {one.rule.meaning} | {allowed} | `{one.default!r}`{special} |")

@@ -79,6 +79,27 @@ entry_notional_quote = 1000
 stale_ms = 1000
 overflow_levels = 32768
 buffer_levels = 262144
+[feed]
+environment = "live"
+origin = ""
+depth_limit_spot = 5000
+depth_limit_usdm = 1000
+has_trade_stream = false
+first_message_s = 15
+depth_silence_s = 5
+trade_silence_s = 60
+reply_s = 5
+rotate_h = 23.5
+handover_s = 5
+backoff_first_s = 0.25
+backoff_max_s = 30
+refresh_min = 30
+listing_s = 60
+clock_s = 30
+streams_per_connection = 200
+reserved_share = 0.2
+history_minutes = 75
+klines = 1440
 [engine]
 instance = "a"
 run_dir = ""
@@ -180,6 +201,10 @@ def test_other_environment_is_left_alone():
         ('[cost]\ngate = "maybe"\n', ("[cost] gate", 'one of "on", "off"', "found 'maybe'")),
         ("[entry]\nrho_floor = 0.7\n", ("[entry] rho_floor", "at most rho_enter = 0.6", "found 0.7")),
         ("[entry]\nrho_enter = 0.4\n", ("[entry] rho_floor", "at most rho_enter = 0.4", "found 0.45")),
+        ("[feed]\nbackoff_max_s = 0.1\n", ("[feed] backoff_first_s", "at most backoff_max_s = 0.1")),
+        ("[feed]\ndepth_limit_usdm = 700\n", ("[feed] depth_limit_usdm", "500, 1000, found 700")),
+        ('[feed]\nenvironment = "prod"\n', ("[feed] environment", '"live", "testnet", "demo"')),
+        ('[feed]\norigin = "127.0.0.1:8001"\n', ("[feed] origin", "a text of the form (https?://")),
         ("rho_enter = 0.7\n", ("outside of any", "rho_enter")),
         ("[entry\n", ("expected TOML",)),
     ],
