@@ -36,10 +36,12 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("tally", "runstate"), 4),
     **dict.fromkeys(("venues.venue", "venues.binance_orders", "venues.transport"), 3),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
+    **dict.fromkeys(("sim.told", "sim.listeners", "sim.messages", "sim.bookstreams"), 3),
     **dict.fromkeys(("sim.virtualloop", "sim.tcpproxy"), 3),
     **dict.fromkeys(
         (
             "sim.history",
+            "sim.publicmarket",
             "sim.fees",
             "sim.filters",
             "sim.account",
