@@ -35,9 +35,12 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("records", "facts", "inputs", "rundir", "commandsocket"), 3),
     **dict.fromkeys(("tally", "runstate"), 4),
     **dict.fromkeys(("venues.venue", "venues.binance_orders", "venues.transport"), 3),
+    **dict.fromkeys(("venues.binance_streams", "venues.budget"), 3),
+    **dict.fromkeys(("venues.binance_rest", "ingest.clocksync", "ingest.listing"), 4),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
     **dict.fromkeys(("sim.told", "sim.listeners", "sim.messages", "sim.bookstreams"), 3),
-    **dict.fromkeys(("sim.virtualloop", "sim.tcpproxy"), 3),
+    **dict.fromkeys(("sim.virtualloop", "sim.tcpproxy", "sim.faultscript"), 3),
+    **dict.fromkeys(("sim.virtualtransport", "sim.faults"), 4),
     **dict.fromkeys(
         (
             "sim.history",
@@ -51,6 +54,14 @@ ENGINE_FLOORS: dict[str, int] = {
             "sim.paperbook",
             "sim.paper",
             "sim.embedded",
+            "sim.answers",
+            "sim.venuemarket",
+            "sim.limits",
+            "sim.hubs",
+            "sim.session",
+            "sim.restrules",
+            "sim.restapi",
+            "sim.house",
         ),
         4,
     ),
@@ -108,6 +119,7 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     **dict.fromkeys(("engine.risk", "engine.execution", "engine.corridor"), frozenset({"msgspec"})),
     "engine.restart": frozenset({"msgspec"}),
     "engine.venues": frozenset({"msgspec", "orjson"}),
+    "engine.ingest.listing": frozenset({"msgspec"}),
     "engine.orchestrator": frozenset({"msgspec"}),
     "engine.replay": frozenset({"msgspec", "numpy", "orjson", "zstandard"}),
     "engine.view": frozenset({"rich"}),
@@ -141,6 +153,8 @@ STDLIB_NEVER: dict[str, frozenset[str]] = {
             "venues",
         )
     },
+    # Requests wait for their budget: the one thing of venues that sleeps.
+    "engine.venues.binance_rest": OUTSIDE_WORLD - {"asyncio"} | {"random", "time"},
     "engine.replay": frozenset({"asyncio", "random", "socket", "ssl"}),
     "strategies": OUTSIDE_WORLD | {"random", "time"},
 }
