@@ -40,7 +40,6 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
     **dict.fromkeys(("sim.told", "sim.listeners", "sim.messages", "sim.bookstreams"), 3),
     **dict.fromkeys(("sim.virtualloop", "sim.tcpproxy", "sim.faultscript"), 3),
-    **dict.fromkeys(("sim.virtualtransport", "sim.faults"), 4),
     **dict.fromkeys(
         (
             "sim.history",
@@ -65,6 +64,7 @@ ENGINE_FLOORS: dict[str, int] = {
         ),
         4,
     ),
+    **dict.fromkeys(("sim.virtualtransport", "sim.faults"), 5),
     **dict.fromkeys(
         (
             "risk.positions",
