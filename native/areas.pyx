@@ -186,6 +186,7 @@ cdef class Areas:
         cdef Trade trade
         trade.price = price
         trade.quantity = quantity
+        trade.regular_quantity = quantity
         trade.venue_ns = venue_ns
         self.on_trade(&trade, now_ns)
 

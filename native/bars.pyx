@@ -393,6 +393,7 @@ cdef class Bars:
         trade.trade_id = trade_id
         trade.price = price
         trade.quantity = quantity
+        trade.regular_quantity = quantity
         trade.venue_ns = venue_ns
         trade.event_ns = venue_ns
         trade.aggressor = aggressor

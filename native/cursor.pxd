@@ -176,4 +176,3 @@ cdef inline bint skip_value(Cursor* c) noexcept nogil:
 
 
 cdef bint skip_any_value(Cursor* c) noexcept nogil
-cdef int note_letters(Cursor* c, Spans* spans) noexcept nogil

@@ -38,32 +38,6 @@ cdef bint skip_any_value(Cursor* c) noexcept nogil:
             return True
 
 
-cdef int note_letters(Cursor* c, Spans* spans) noexcept nogil:
-    # Steps over one object and notes where the values of its one-letter keys begin. One that stands twice is
-    # refused: which of the two is meant is not ours to say.
-    cdef const char* key
-    cdef int64_t length
-    cdef int letter
-    clear(spans)
-    if not take(c, 123):
-        return broken(c)
-    if take(c, 125):
-        return PARSE_OK
-    while True:
-        if not take_name(c, &key, &length) or not take(c, 58) or peek(c) < 0:
-            return broken(c)
-        letter = letter_of(key, length)
-        if letter:
-            if has(spans, letter):
-                return PARSE_SYNTAX
-            note(spans, letter, c.p)
-        if not skip_value(c):
-            return broken(c)
-        if take(c, 44):
-            continue
-        return PARSE_OK if take(c, 125) else broken(c)
-
-
 def skip(text: bytes) -> int:
     """Return the length of the first JSON value in `text` with the space before it, or -1 if it does not end.
 

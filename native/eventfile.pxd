@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from native.events cimport BookTicker, DepthUpdate, Kline, Level, Message, Trade
+from native.events cimport BookTicker, DayTicker, DepthUpdate, ForceOrder, Kline, Level, MarkPrice, Message, Trade
 
 
 cdef struct RecordHeader:

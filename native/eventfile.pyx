@@ -9,8 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memset
 
 from native.events cimport (
-    BUY, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_NONE, MESSAGE_PARTIAL, MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE,
-    PARSE_FOREIGN, PARSE_OK, SELL,
+    BUY, MESSAGE_DAY, MESSAGE_DEPTH, MESSAGE_FORCE, MESSAGE_KLINE, MESSAGE_MARK, MESSAGE_NONE, MESSAGE_PARTIAL,
+    MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, SELL,
 )
 
 
@@ -28,6 +28,12 @@ cdef inline int64_t fixed_size(int kind) noexcept nogil:
         return sizeof(BookTicker)
     if kind == MESSAGE_KLINE:
         return sizeof(Kline)
+    if kind == MESSAGE_MARK:
+        return sizeof(MarkPrice)
+    if kind == MESSAGE_FORCE:
+        return sizeof(ForceOrder)
+    if kind == MESSAGE_DAY:
+        return sizeof(DayTicker)
     return 0 if kind == MESSAGE_NONE else -1
 
 
@@ -69,13 +75,19 @@ cdef int64_t read_record(const char* at, int64_t left, RecordHeader* header, Mes
         out.depth.asks = out.depth.bids + depth.n_bids
     elif header.kind == MESSAGE_TRADE:
         memcpy(&out.trade, at, sizeof(Trade))
-        if out.trade.price < 0 or out.trade.quantity < 0 or (
+        if out.trade.price < 0 or out.trade.quantity < 0 or out.trade.regular_quantity < 0 or (
                 out.trade.aggressor != BUY and out.trade.aggressor != SELL):
             return 0
     elif header.kind == MESSAGE_TICKER:
         memcpy(&out.ticker, at, sizeof(BookTicker))
     elif header.kind == MESSAGE_KLINE:
         memcpy(&out.kline, at, sizeof(Kline))
+    elif header.kind == MESSAGE_MARK:
+        memcpy(&out.mark, at, sizeof(MarkPrice))
+    elif header.kind == MESSAGE_FORCE:
+        memcpy(&out.force, at, sizeof(ForceOrder))
+    elif header.kind == MESSAGE_DAY:
+        memcpy(&out.day, at, sizeof(DayTicker))
     return header.size
 
 
@@ -114,6 +126,12 @@ cdef bytes encode_record(const Message* message, int64_t recv_ns):
         memcpy(out, &message.ticker, sizeof(BookTicker))
     elif header.kind == MESSAGE_KLINE:
         memcpy(out, &message.kline, sizeof(Kline))
+    elif header.kind == MESSAGE_MARK:
+        memcpy(out, &message.mark, sizeof(MarkPrice))
+    elif header.kind == MESSAGE_FORCE:
+        memcpy(out, &message.force, sizeof(ForceOrder))
+    elif header.kind == MESSAGE_DAY:
+        memcpy(out, &message.day, sizeof(DayTicker))
     return record
 
 
@@ -121,7 +139,8 @@ def record_sizes() -> dict:
     """Return the sizes in bytes of what a record is made of: the layout that a file's version stands for."""
     return {
         "header": sizeof(RecordHeader), "depth": sizeof(DepthHeader), "level": sizeof(Level), "trade": sizeof(Trade),
-        "ticker": sizeof(BookTicker), "kline": sizeof(Kline),
+        "ticker": sizeof(BookTicker), "kline": sizeof(Kline), "mark": sizeof(MarkPrice), "force": sizeof(ForceOrder),
+        "day": sizeof(DayTicker),
     }
 
 

@@ -35,6 +35,9 @@ cpdef enum MessageKind:
     MESSAGE_KLINE = 4
     MESSAGE_SNAPSHOT = 5    # answer of the REST depth endpoint
     MESSAGE_PARTIAL = 6     # partial book (`@depth5`): never enters the diff chain
+    MESSAGE_MARK = 7        # markPriceUpdate
+    MESSAGE_FORCE = 8       # forceOrder: a sample of liquidations, never volume
+    MESSAGE_DAY = 9         # 24hrTicker
 
 
 cpdef enum ParseStatus:
@@ -107,6 +110,7 @@ cdef struct Trade:
     int64_t event_ns          # E
     int64_t first_id          # f and l of an aggTrade; the trade's own id otherwise
     int64_t last_id
+    int64_t regular_quantity  # nq: without what met retail price improvement orders; = quantity where absent
     int32_t aggressor         # Side
     uint8_t is_aggregate
     uint8_t teaches           # 0: a print of nothing, or with `X` other than MARKET; not for flow, profile, bars
@@ -137,6 +141,47 @@ cdef struct Kline:
     uint8_t is_closed
 
 
+cdef enum:
+    CONTEXT_DIGITS = 8        # what the venue reckons, finer than a tick: units of 1e-8
+    DAY_DIGITS = 4            # sums of a day, which would not fit finer units: units of 1e-4
+
+
+cdef struct MarkPrice:
+    int64_t mark              # p, 1e-8 quote, as the others
+    int64_t average           # ap; 0 if absent
+    int64_t index             # i; 0 if absent
+    int64_t settle            # P; 0 if absent
+    int64_t funding_rate      # r, 1e-8; may be negative
+    int64_t next_funding_ns   # T; 0 if there is none
+    int64_t venue_ns          # E
+    uint8_t has_funding       # 0: the contract has none (`r` is empty or absent)
+
+
+cdef struct ForceOrder:
+    int64_t price             # p, 1e-8 quote: a bankruptcy price need not lie on the grid
+    int64_t average_price     # ap, 1e-8 quote; 0 if absent
+    int64_t quantity          # q, quantity units, as the next two
+    int64_t last_quantity     # l; 0 if absent
+    int64_t filled_quantity   # z; 0 if absent
+    int64_t venue_ns          # T
+    int64_t event_ns          # E
+    int32_t side              # Side of the order: SELL closes a long
+    uint8_t is_filled         # X is FILLED
+
+
+cdef struct DayTicker:
+    int64_t last              # c, price units, as the next three
+    int64_t open              # o
+    int64_t high              # h
+    int64_t low               # l
+    int64_t volume            # v, 1e-4 base (contracts)
+    int64_t quote_volume      # q, 1e-4 quote (inverse: base)
+    int64_t n_trades          # n
+    int64_t open_ns           # O
+    int64_t close_ns          # C
+    int64_t venue_ns          # E
+
+
 cdef struct Message:
     int32_t kind              # MessageKind
     int32_t status            # ParseStatus
@@ -144,6 +189,9 @@ cdef struct Message:
     Trade trade
     BookTicker ticker
     Kline kline
+    MarkPrice mark
+    ForceOrder force
+    DayTicker day
 
 
 cdef struct Sweep:

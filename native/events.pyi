@@ -24,6 +24,9 @@ class MessageKind(IntEnum):
     MESSAGE_KLINE = 4
     MESSAGE_SNAPSHOT = 5
     MESSAGE_PARTIAL = 6
+    MESSAGE_MARK = 7
+    MESSAGE_FORCE = 8
+    MESSAGE_DAY = 9
 
 class ParseStatus(IntEnum):
     PARSE_OK = 0

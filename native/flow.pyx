@@ -273,6 +273,7 @@ cdef class Flow:
         trade.trade_id = trade_id
         trade.price = price
         trade.quantity = quantity
+        trade.regular_quantity = quantity
         trade.venue_ns = venue_ns
         trade.event_ns = venue_ns
         trade.first_id = trade_id

@@ -17,13 +17,19 @@ cdef enum:
     KEY_SYMBOL = 5
     KEY_STREAM = 6
     KEY_DATA = 7
+    KEY_NQ = 8
+    KEY_AP = 9
 
 
 cdef inline int place_of(const char* key, int64_t length) noexcept nogil:
     if length <= 1:
         return letter_of(key, length)
     if length == 2:
-        return KEY_PU if key[0] == c'p' and key[1] == c'u' else 0
+        if key[0] == c'p' and key[1] == c'u':
+            return KEY_PU
+        if key[0] == c'n' and key[1] == c'q':
+            return KEY_NQ
+        return KEY_AP if key[0] == c'a' and key[1] == c'p' else 0
     if length == 4:
         if memcmp(key, b"data", 4) == 0:
             return KEY_DATA
@@ -66,7 +72,7 @@ cdef class BinanceJson:
     cdef Spans* _spans            # of the object whose values are being read: one of the next three
     cdef Spans _outer
     cdef Spans _data
-    cdef Spans _bar
+    cdef Spans _inner             # of a kline's bar or of a liquidation's order
 
     # hot
     cdef int parse(self, const char* frame, int64_t length) noexcept nogil
@@ -81,12 +87,17 @@ cdef class BinanceJson:
     cdef void _trade(self, bint is_aggregate) noexcept nogil
     cdef void _ticker(self) noexcept nogil
     cdef void _kline(self) noexcept nogil
+    cdef void _mark(self) noexcept nogil
+    cdef void _force(self) noexcept nogil
+    cdef void _day(self) noexcept nogil
+    cdef void _step_inside(self, int key) noexcept nogil
     cdef void _check_symbol(self, int key) noexcept nogil
     cdef void _check_stream(self) noexcept nogil
     cdef void _check_levels(self, int bids, int asks) noexcept nogil
     cdef void _integer(self, int key, int64_t* out) noexcept nogil
     cdef void _time(self, int key, bint is_needed, int64_t* out_ns) noexcept nogil
     cdef void _decimal(self, int key, bint is_price, int64_t* out) noexcept nogil
+    cdef void _scaled(self, int key, int digits, bint is_needed, int64_t* out) noexcept nogil
     cdef void _interval(self, int key, int64_t* out_ns) noexcept nogil
     cdef bint _flag(self, int key) noexcept nogil
 

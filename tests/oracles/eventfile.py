@@ -8,14 +8,27 @@ DEPTH = struct.Struct("<qqqqiiii")
 LEVEL = struct.Struct("<qq")
 BODIES = {
     2: (
-        struct.Struct("<qqqqqqqiBBBx"),
-        "trade_id price quantity venue_ns event_ns first_id last_id aggressor is_aggregate teaches floored",
+        struct.Struct("<qqqqqqqqiBBBx"),
+        "trade_id price quantity venue_ns event_ns first_id last_id regular_quantity aggressor "
+        "is_aggregate teaches floored",
     ),
     3: (struct.Struct("<qqqqqq"), "update_id bid_price bid_quantity ask_price ask_quantity venue_ns"),
     4: (
         struct.Struct("<qqqqqqqqqqqB7x"),
         "open_ns close_ns venue_ns open high low close volume taker_buy_volume n_trades interval_ns "
         "is_closed",
+    ),
+    7: (
+        struct.Struct("<qqqqqqqB7x"),
+        "mark average index settle funding_rate next_funding_ns venue_ns has_funding",
+    ),
+    8: (
+        struct.Struct("<qqqqqqqiB3x"),
+        "price average_price quantity last_quantity filled_quantity venue_ns event_ns side is_filled",
+    ),
+    9: (
+        struct.Struct("<qqqqqqqqqq"),
+        "last open high low volume quote_volume n_trades open_ns close_ns venue_ns",
     ),
 }
 WITH_LEVELS = (1, 5, 6)
@@ -26,6 +39,9 @@ SIZES = {
     "trade": BODIES[2][0].size,
     "ticker": BODIES[3][0].size,
     "kline": BODIES[4][0].size,
+    "mark": BODIES[7][0].size,
+    "force": BODIES[8][0].size,
+    "day": BODIES[9][0].size,
 }
 
 Fields = dict[str, int | list[tuple[int, int]]]

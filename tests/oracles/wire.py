@@ -90,6 +90,12 @@ class SlowReader:
             return ParseStatus.PARSE_OK, MessageKind.MESSAGE_TICKER, self._ticker(event)
         if name == "kline":
             return ParseStatus.PARSE_OK, MessageKind.MESSAGE_KLINE, self._kline(event)
+        if name == "markPriceUpdate":
+            return ParseStatus.PARSE_OK, MessageKind.MESSAGE_MARK, self._mark(event)
+        if name == "forceOrder":
+            return ParseStatus.PARSE_OK, MessageKind.MESSAGE_FORCE, self._force(event)
+        if name == "24hrTicker":
+            return ParseStatus.PARSE_OK, MessageKind.MESSAGE_DAY, self._day(event)
         if "e" not in event and "lastUpdateId" in event and stream is not None:
             return ParseStatus.PARSE_OK, MessageKind.MESSAGE_PARTIAL, self._book(event, stream)
         return NOT_OURS
@@ -140,6 +146,7 @@ class SlowReader:
             "event_ns": nanoseconds(event, "E") if "E" in event else 0,
             "first_id": integer(event, "f") if is_aggregate else number,
             "last_id": integer(event, "l") if is_aggregate else number,
+            "regular_quantity": self._quantity(event["nq"])[0] if "nq" in event else quantity,
             # The buyer is the maker: the seller crossed the spread.
             "aggressor": -1 if boolean(event, "m") else 1,
             "is_aggregate": int(is_aggregate),
@@ -179,6 +186,57 @@ class SlowReader:
             "n_trades": integer(bar, "n"),
             "interval_ns": int(interval[1]) * SECONDS[interval[2]] * 1_000_000_000,
             "is_closed": int(boolean(bar, "x")),
+        }
+
+    def _mark(self, event: dict[str, object]) -> Fields:
+        self._check_symbol(event, "s")
+        has_funding = event.get("r", "") != ""
+        return {
+            "mark": signed(needed(event, "p"), 8),
+            "average": signed(event.get("ap", "0"), 8),
+            "index": signed(event.get("i", "0"), 8),
+            "settle": signed(event.get("P", "0"), 8),
+            "funding_rate": signed(event["r"], 8) if has_funding else 0,
+            "next_funding_ns": nanoseconds(event, "T") if "T" in event else 0,
+            "venue_ns": nanoseconds(event, "E") if "E" in event else 0,
+            "has_funding": int(has_funding),
+        }
+
+    def _force(self, event: dict[str, object]) -> Fields:
+        order = needed(event, "o")
+        if not isinstance(order, dict):
+            raise RefusalError(ParseStatus.PARSE_SYNTAX)
+        self._check_symbol(order, "s")
+        side, state = needed(order, "S"), order.get("X", "")
+        if side not in ("BUY", "SELL") or not isinstance(state, str):
+            raise RefusalError(ParseStatus.PARSE_SYNTAX)
+        digits = self.quantity_digits
+        return {
+            "price": unsigned(needed(order, "p"), 8),
+            "average_price": unsigned(order.get("ap", "0"), 8),
+            "quantity": unsigned(needed(order, "q"), digits),
+            "last_quantity": unsigned(order.get("l", "0"), digits),
+            "filled_quantity": unsigned(order.get("z", "0"), digits),
+            "venue_ns": nanoseconds(order, "T"),
+            "event_ns": nanoseconds(event, "E") if "E" in event else 0,
+            "side": 1 if side == "BUY" else -1,
+            "is_filled": int(state == "FILLED"),
+        }
+
+    def _day(self, event: dict[str, object]) -> Fields:
+        self._check_symbol(event, "s")
+        digits = self.price_digits
+        return {
+            "last": unsigned(needed(event, "c"), digits),
+            "open": unsigned(needed(event, "o"), digits),
+            "high": unsigned(needed(event, "h"), digits),
+            "low": unsigned(needed(event, "l"), digits),
+            "volume": unsigned(needed(event, "v"), 4),
+            "quote_volume": unsigned(needed(event, "q"), 4),
+            "n_trades": integer(event, "n"),
+            "open_ns": nanoseconds(event, "O") if "O" in event else 0,
+            "close_ns": nanoseconds(event, "C") if "C" in event else 0,
+            "venue_ns": nanoseconds(event, "E") if "E" in event else 0,
         }
 
     def _check_symbol(self, event: dict[str, object], key: str) -> None:
@@ -224,6 +282,21 @@ def scaled(text: object, digits: int) -> tuple[int, int]:
     if value > LARGEST:
         raise RefusalError(ParseStatus.PARSE_OVERFLOW)
     return value, int(value != exact)
+
+
+def signed(text: object, digits: int) -> int:
+    """Return a decimal, perhaps negative, in units of 10^-digits, cut toward zero."""
+    if isinstance(text, str) and text.startswith("-"):
+        return -scaled(text[1:], digits)[0]
+    return scaled(text, digits)[0]
+
+
+def unsigned(text: object, digits: int) -> int:
+    """Return a decimal in units of 10^-digits, cut toward zero; `-0` is 0."""
+    value = signed(text, digits)
+    if value < 0:
+        raise RefusalError(ParseStatus.PARSE_SYNTAX)
+    return value
 
 
 def needed(event: dict[str, object], key: str) -> object:

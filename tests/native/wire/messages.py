@@ -102,6 +102,33 @@ KLINE = (
     b'"s":"BTCUSD_PERP","i":"1m","f":11380855,"L":11380895,"o":"31992.7","c":"31992.1","h":"31993.7",'
     b'"l":"31991.9","v":"1893","n":41,"x":false,"q":"9.49653573","V":"1368","Q":"6.86228695","B":"0"}}'
 )
+MARK = (
+    b'{"e":"markPriceUpdate","E":1791979200000,"s":"BTCUSDT","p":"61794.15000001","ap":"61790.00000000",'
+    b'"i":"61784.62659091","P":"61784.25641265","r":"-0.00038167","T":1792000800000,"st":1,"ps":"BTCUSDT"}'
+)
+DELIVERY_MARK = (
+    b'{"e":"markPriceUpdate","E":1591261236000,"s":"BTCUSD_PERP","p":"11802.74","P":"11785.2","r":"","T":0}'
+)
+FORCE = (
+    b'{"e":"forceOrder","E":1791979201893,"o":{"s":"BTCUSDT","S":"SELL","o":"LIMIT","f":"IOC","q":"0.014",'
+    b'"p":"61710.04","ap":"61733.12345678","X":"FILLED","l":"0.006","z":"0.014","T":1791979201890},"st":1}'
+)
+COINM_FORCE = (
+    b'{"e":"forceOrder","E":1591154240950,"o":{"s":"BTCUSD_PERP","ps":"BTCUSD","S":"BUY","o":"LIMIT",'
+    b'"f":"IOC","q":"7","p":"9425.5","ap":"9496.5","X":"NEW","l":"1","z":"1","T":1591154240949}}'
+)
+SPOT_DAY = (
+    b'{"e":"24hrTicker","E":1723161255343,"s":"BTCUSDT","p":"-15.01000000","P":"-0.024","w":"61700.18000000",'
+    b'"x":"61852.63000000","c":"61837.62000000","Q":"0.00200000","b":"61837.62000000","B":"1.50000000",'
+    b'"a":"61837.63000000","A":"2.25000000","o":"61852.63000000","h":"62300.00000000","l":"60900.01000000",'
+    b'"v":"43210.12345678","q":"2666123456.78901234","O":1723074855342,"C":1723161255342,"F":3735000000,'
+    b'"L":3735683259,"n":683260}'
+)
+USDM_DAY = (
+    b'{"e":"24hrTicker","E":1791979201000,"s":"BTCUSDT","p":"120.10","P":"0.195","w":"61700.18","c":"61800.30",'
+    b'"Q":"0.006","o":"61680.20","h":"62000.00","l":"61000.10","v":"243210.123","q":"15006123456.78",'
+    b'"O":1791892800000,"C":1791979200999,"F":5265583935,"L":5266583935,"n":1000001,"st":1,"ps":"BTCUSDT"}'
+)
 PARTIAL = (
     b'{"lastUpdateId":50093239218,"bids":[["61837.63000000","3.78826000"]],"asks":[["61837.64000000","1.5"]]}'
 )
@@ -149,6 +176,7 @@ def _stream(rules: Rules, channel: bytes) -> bytes:
 def _samples() -> tuple[Sample, ...]:
     depth, trade, ticker = MessageKind.MESSAGE_DEPTH, MessageKind.MESSAGE_TRADE, MessageKind.MESSAGE_TICKER
     kline, partial = MessageKind.MESSAGE_KLINE, MessageKind.MESSAGE_PARTIAL
+    mark, force, day = MessageKind.MESSAGE_MARK, MessageKind.MESSAGE_FORCE, MessageKind.MESSAGE_DAY
     bodies = (
         ("spot_depth", SPOT, depth, SPOT_DEPTH, b"@depth@100ms"),
         ("usdm_depth", USDM, depth, USDM_DEPTH, b"@depth@0ms"),
@@ -161,6 +189,12 @@ def _samples() -> tuple[Sample, ...]:
         ("spot_ticker", SPOT, ticker, SPOT_TICKER, b"@bookTicker"),
         ("usdm_ticker", USDM, ticker, USDM_TICKER, b"@bookTicker"),
         ("kline", COINM, kline, KLINE, b"@kline_1m"),
+        ("mark", USDM, mark, MARK, b"@markPrice@1s"),
+        ("delivery_mark", COINM, mark, DELIVERY_MARK, b"@markPrice"),
+        ("force", USDM, force, FORCE, b"@forceOrder"),
+        ("coinm_force", COINM, force, COINM_FORCE, b"@forceOrder"),
+        ("spot_day", SPOT, day, SPOT_DAY, b"@ticker"),
+        ("usdm_day", USDM, day, USDM_DAY, b"@ticker"),
         ("spot_partial", SPOT, partial, PARTIAL, b"@depth5"),
         ("usdm_partial", USDM, partial, USDM_PARTIAL, b"@depth20@100ms"),
     )

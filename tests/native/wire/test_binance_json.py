@@ -63,6 +63,7 @@ def test_documented_trade_whose_buyer_is_maker_has_a_selling_aggressor() -> None
             "event_ns": 1_672_515_782_136_000_000,
             "first_id": 12345,
             "last_id": 12345,
+            "regular_quantity": 100_000,
             "aggressor": -1,
             "is_aggregate": 0,
             "teaches": 1,
@@ -191,7 +192,7 @@ def test_futures_depth_without_predecessor_is_refused() -> None:
         b'{"e":"serverShutdown","E":1770123456789}',
         b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
         b'{"stream":"btcusdt@whatever","data":[1,2,{"e":"trade"}]}',
-        b'{"e":"markPriceUpdate","s":"BTCUSDT","p":"1.5","b":[1],"a":{"b":2}}',
+        b'{"e":"contractInfo","s":"BTCUSDT","p":"1.5","b":[1],"a":{"b":2}}',
         b'{"e":5,"u":1,"b":"1","B":"1","a":"1","A":"1"}',
     ],
 )
