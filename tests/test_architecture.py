@@ -27,6 +27,7 @@ NATIVE_FLOORS: dict[str, int] = {
     "entry": 4,
     "market": 5,
     **dict.fromkeys(("playback", "warmup"), 6),
+    "router": 6,
 }
 ENGINE_FLOORS: dict[str, int] = {
     "errors": 0,
@@ -61,6 +62,7 @@ ENGINE_FLOORS: dict[str, int] = {
             "sim.restrules",
             "sim.restapi",
             "sim.house",
+            "sim.server",
         ),
         4,
     ),
@@ -92,6 +94,7 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("app", "runview"), 10),
     "picture": 11,
     "shell": 12,
+    "simjob": 12,
     "ending": 12,
     "operate": 13,
     "cli": 14,
@@ -103,7 +106,7 @@ PXD_ONLY: frozenset[str] = frozenset()
 
 VOCABULARY = frozenset(room for room, floor in ENGINE_FLOORS.items() if floor <= 2)
 STRATEGIES_SEE = frozenset({"engine.strategy", "engine.signals"})
-SIM_SEEN_BY = ("sim.", "replay.", "app", "cli")
+SIM_SEEN_BY = ("sim.", "replay.", "app", "cli", "simjob")
 STRATEGIES_SEEN_BY = ("replay.", "corridor", "app", "cli")
 
 # Third parties, by room or by package; a room that is not listed uses none.
@@ -132,6 +135,8 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.runstate": frozenset({"msgspec"}),
     **dict.fromkeys(("engine.scan", "engine.alerts"), frozenset({"msgspec"})),
     "engine.shell": frozenset({"msgspec", "uvloop"}),
+    "engine.simjob": frozenset({"msgspec", "uvloop"}),
+    "engine.sim.server": frozenset({"aiohttp"}),
     **dict.fromkeys(("engine.ending", "engine.operate"), frozenset({"msgspec", "typer"})),
     "engine.cli": frozenset({"rich", "typer"}),
 }
