@@ -40,10 +40,17 @@ ENGINE_FLOORS: dict[str, int] = {
     **dict.fromkeys(("venues.binance_rest", "ingest.clocksync", "ingest.listing"), 4),
     **dict.fromkeys(("sim.markets", "sim.truth", "sim.crowd", "sim.tape"), 3),
     **dict.fromkeys(("sim.told", "sim.listeners", "sim.messages", "sim.bookstreams"), 3),
+    **dict.fromkeys(("sim.aggregates", "sim.tradestreams", "sim.klines", "sim.symbolinfo"), 3),
     **dict.fromkeys(("sim.virtualloop", "sim.tcpproxy", "sim.faultscript"), 3),
     **dict.fromkeys(
         (
             "sim.history",
+            "sim.pasttrades",
+            "sim.alltrades",
+            "sim.klinebook",
+            "sim.klinestreams",
+            "sim.derivatives",
+            "sim.markettruth",
             "sim.publicmarket",
             "sim.fees",
             "sim.filters",

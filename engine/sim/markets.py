@@ -1,6 +1,8 @@
 """What the synthetic markets are like: figures taken from recordings of August 2024."""
 
-from dataclasses import dataclass
+import math
+import zlib
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Market = Literal["spot", "usdm"]
@@ -126,4 +128,80 @@ def btcusdt(market: Market) -> CrowdSpec:
         tail_cap=300_000.0,
         whale_low=560_000.0,
         whale_high=1_200_000.0,
+    )
+
+
+def spec_of(symbol: str, market: Market) -> CrowdSpec:
+    """
+    Return a specification for any symbol.
+
+    BTCUSDT as it was recorded; ETHUSDT and SOLUSDT the same market on a smaller scale; every other name a
+    thin one, whose price follows from the name.
+
+    Parameters
+    ----------
+    symbol : str
+        Upper case.
+    market : {"spot", "usdm"}
+
+    Raises
+    ------
+    ValueError
+        When the symbol is no name in capital letters and figures.
+    """
+    if not symbol.isalnum() or symbol != symbol.upper():
+        raise ValueError(f"Expected a symbol in capital letters and figures, found {symbol!r}.")
+    whole = btcusdt(market)
+    if symbol == "BTCUSDT":
+        return whole
+    is_spot = market == "spot"
+    if symbol == "ETHUSDT":
+        return _scaled(whole, symbol, 0.45, price=2_680.0, decimals=(2, 4 if is_spot else 3))
+    if symbol == "SOLUSDT":
+        return _scaled(whole, symbol, 0.2, price=155.0, decimals=(2 if is_spot else 3, 3 if is_spot else 2))
+    # Between 0.02 and 200 quote; a tick is a tenth of a basis point to one, a lot up to one quote.
+    price = round(0.02 * 10 ** (4.0 * zlib.crc32(symbol.encode()) / 2**32), 5)
+    tick_decimals = math.ceil(-math.log10(price * 1e-4))
+    lot_decimals = max(0, math.ceil(math.log10(price)))
+    thin = _scaled(whole, symbol, 0.02, price=price, decimals=(tick_decimals, lot_decimals))
+    return replace(
+        thin,
+        orders_per_bps=3.0,
+        order_quote=400.0,
+        touch_quote=3_000.0,
+        maker_rate=2.5,
+        reach_bps=12.0,
+        touch_rate=1.5,
+        sweep_rate=0.4,
+        sweep_quote=60.0,
+        whales_per_minute=1.0,
+        sigma_bps=0.9,
+    )
+
+
+def _scaled(
+    whole: CrowdSpec, symbol: str, share: float, *, price: float, decimals: tuple[int, int]
+) -> CrowdSpec:
+    """Return the market with a share of its rates and amounts, at another price and with other steps."""
+    tick_decimals, lot_decimals = decimals
+    is_spot = whole.market == "spot"
+    return replace(
+        whole,
+        symbol=symbol,
+        start_price=price,
+        tick_decimals=tick_decimals,
+        price_zeros=max(0, 8 - tick_decimals) if is_spot else 0,
+        lot_decimals=lot_decimals,
+        quantity_zeros=8 - lot_decimals if is_spot else 0,
+        orders_per_bps=whole.orders_per_bps * share**0.5,
+        order_quote=whole.order_quote * share**0.5,
+        touch_quote=whole.touch_quote * share,
+        maker_rate=whole.maker_rate * share**0.5,
+        touch_rate=whole.touch_rate * share,
+        sweep_rate=whole.sweep_rate * share,
+        sweep_quote=whole.sweep_quote * share**0.5,
+        tail_quote=whole.tail_quote * share,
+        tail_cap=whole.tail_cap * share,
+        whale_low=whole.whale_low * share,
+        whale_high=whole.whale_high * share,
     )

@@ -51,10 +51,10 @@ class Messages:
         self.name: Final = spec.symbol.lower()
         self.is_usdm: Final = spec.market == "usdm"
         self.price_digits: Final = spec.tick_decimals + spec.price_zeros
-        self._tick_decimals = spec.tick_decimals
+        self.tick_decimals: Final = spec.tick_decimals
         self._lot_decimals = spec.lot_decimals
-        self._price_zeros = "0" * spec.price_zeros if spec.tick_decimals else ""
-        self._quantity_zeros = "0" * spec.quantity_zeros if spec.lot_decimals else ""
+        self._price_zeros = _zeros(spec.tick_decimals, spec.price_zeros)
+        self._quantity_zeros = _zeros(spec.lot_decimals, spec.quantity_zeros)
         digits = spec.tick_decimals + spec.lot_decimals
         least = spec.tick_decimals + spec.price_zeros + spec.lot_decimals if self.is_usdm else MONEY_DIGITS
         self._money_digits = max(least, digits)
@@ -65,7 +65,7 @@ class Messages:
 
     def price(self, ticks: int) -> str:
         """Return a price as the venue writes it."""
-        return decimal_text(ticks, self._tick_decimals) + self._price_zeros
+        return decimal_text(ticks, self.tick_decimals) + self._price_zeros
 
     def quantity(self, lots: int) -> str:
         """Return a quantity as the venue writes it."""
@@ -202,3 +202,7 @@ class Messages:
         if not self.is_usdm:
             row["M"] = True
         return row
+
+
+def _zeros(decimals: int, zeros: int) -> str:
+    return "" if not zeros else "0" * zeros if decimals else "." + "0" * zeros
