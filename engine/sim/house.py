@@ -150,6 +150,11 @@ class House:
         """Return the symbols of a market by name."""
         return self._symbols[market]
 
+    def delist(self, market: MarketName, symbol: str) -> None:
+        """Let a symbol be gone: nobody hears of it again, requests and exchangeInfo do not know it."""
+        gone = self._symbols[market].pop(symbol, None)
+        self.markets = tuple(one for one in self.markets if one is not gone)
+
     def advance(self, now_ns: int) -> None:
         """Let everything happen that happens up to and including `now_ns`."""
         while (moment := self.next_ns) <= now_ns:

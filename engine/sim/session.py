@@ -2,9 +2,9 @@
 
 import heapq
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -45,6 +45,15 @@ class Meddler(Protocol):
 
     def on_told(self, session_id: int, told: Told, now_ns: int) -> list[tuple[int, Told]]:
         """Return what is sent instead, each with a delay; the same at delay 0 for no fault."""
+        ...
+
+
+@runtime_checkable
+class Doorman(Protocol):
+    """The part of a fault script that refuses subscriptions; a script need not have it."""
+
+    def on_subscribe(self, session_id: int, names: Sequence[str], now_ns: int) -> tuple[int, str] | None:
+        """Return code and message of an error instead of the subscription, or None."""
         ...
 
 
@@ -121,6 +130,7 @@ class Session:
         self._on_due = on_due
         self._on_end = on_end
         self._meddler = meddler
+        self._doorman = meddler if isinstance(meddler, Doorman) else None
         self._rules = RULES[market]
         self._incoming = IncomingLimit(self._rules.incoming_per_second)
         self._next_ping_ns = now_ns + self._rules.ping_ns
@@ -275,6 +285,10 @@ class Session:
             return None
         if len(self.names.keys() | set(params)) > MAX_STREAMS:
             raise _WrongError(4, "Too many subscriptions")
+        if self._doorman is not None:
+            refusal = self._doorman.on_subscribe(self.session_id, params, self._now_ns)
+            if refusal is not None:
+                raise _WrongError(*refusal)
         self._add(params)
         return None
 
