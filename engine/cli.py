@@ -339,6 +339,93 @@ def tour(
         leave(INTERRUPTED if report.interrupted else FINE)
 
 
+@app.command()
+def sim(
+    *,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="Port; 0 lets the system choose.")
+    ] = 8001,
+    market: Annotated[
+        str,
+        typer.Option(
+            "--market",
+            metavar="crowd|FILE[,FILE...]",
+            help="Synthetic order flow, or recordings, each of one market.",
+        ),
+    ] = "crowd",
+    symbols: Annotated[
+        str,
+        typer.Option(
+            "--symbols",
+            metavar="NAME[,NAME...]",
+            help="Symbols of the crowd's markets; each trades on spot and USD-M.",
+        ),
+    ] = "BTCUSDT",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same market.")] = 1,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, max=1_000, help="Venue seconds in a second.")
+    ] = 1.0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            "--faults", metavar="FILE", help="What goes wrong on purpose, and when.", show_default=False
+        ),
+    ] = None,
+    api_key: Annotated[
+        str, typer.Option("--api-key", metavar="KEY", help="Key of the one account.", show_default=False)
+    ],
+    api_secret: Annotated[
+        str, typer.Option("--api-secret", metavar="SECRET", help="Its secret.", show_default=False)
+    ],
+    ed25519_public: Annotated[
+        Path | None,
+        typer.Option(
+            "--ed25519-public", metavar="PEM", help="Its public key for signed sessions.", show_default=False
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Serve https and wss with it.", show_default=False),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", help="Key of the certificate.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve a simulated Binance: spot and USD-M market data, REST and streams, on one origin.
+
+    Its paths, messages, limits and refusals are the venue's, so that any client of the venue works with it
+    when its addresses are changed. When it takes connections it prints them as one JSON line.
+
+    \b
+    Examples:
+      remora sim --api-key k --api-secret s
+      remora sim --port 0 --symbols BTCUSDT,ETHUSDT,SOLUSDT --seed 7 --api-key k --api-secret s
+
+    \b
+    Exit codes: 0 ended by SIGTERM or Ctrl-C, 2 bad input or configuration, 3 internal failure.
+    """
+    with told():
+        from engine.simjob import SimJob, run_sim
+
+        job = SimJob(
+            host=host,
+            port=port,
+            market=market,
+            symbols=symbols,
+            seed=seed,
+            speed=speed,
+            faults=faults,
+            api_key=api_key,
+            api_secret=api_secret,
+            ed25519_public=ed25519_public,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
+        run_sim(job, typer.echo)
+
+
 operate.add_commands(app)
 
 
