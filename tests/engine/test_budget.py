@@ -210,6 +210,7 @@ def test_path_that_cannot_be_had_is_refused(tmp_path):
         opened(tmp_path / "link")
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_costs_at_most_the_last_charge(path):
     budget = opened(path)
     budget.take(30, MIDDLE)
@@ -222,6 +223,7 @@ def test_every_flipped_byte_costs_at_most_the_last_charge(path):
         found.close()
 
 
+@pytest.mark.slow
 def test_charge_torn_at_any_byte_is_made_or_not_made(path):
     budget = opened(path)
     for _ in range(2):
@@ -253,6 +255,7 @@ def in_child(work):
         os._exit(1)
 
 
+@pytest.mark.slow
 def test_process_killed_at_any_line_of_a_charge_loses_at_most_that_charge(path):
     seen, lines = set(), 0
     for wanted in range(1, 200):
@@ -377,6 +380,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(steps=STEPS, share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_no_minute_of_the_venue_sees_more_than_the_limit(tmp_path_factory, steps, share):
