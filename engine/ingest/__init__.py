@@ -1,0 +1,1 @@
+"""Live market data: sockets in, books and tapes kept whole."""
