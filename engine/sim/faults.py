@@ -265,9 +265,9 @@ class Faults:
                 market.set_filters(
                     tick=fault.tick or None, step=fault.step or None, min_notional=fault.min_notional or None
                 )
-            elif fault.kind is Kind.FUNDING:
+            elif fault.kind is Kind.FUNDING and market.market == "usdm":
                 market.set_funding_interval(int(fault.value))
-            else:
+            elif fault.kind is Kind.DELIST:
                 house.delist(market.market, market.symbol)
 
     def _do_later(self, at_ns: int, action: Callable[[int, House], None]) -> None:

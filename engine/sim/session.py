@@ -130,7 +130,7 @@ class Session:
         self._on_due = on_due
         self._on_end = on_end
         self._meddler = meddler
-        self._doorman = meddler if isinstance(meddler, Doorman) else None
+        self._doorman: Doorman | None = meddler if isinstance(meddler, Doorman) else None
         self._rules = RULES[market]
         self._incoming = IncomingLimit(self._rules.incoming_per_second)
         self._next_ping_ns = now_ns + self._rules.ping_ns

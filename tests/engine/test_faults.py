@@ -227,7 +227,7 @@ class Switchboard:
     """A market of one symbol that is nothing but its switches and a book that changes."""
 
     symbol = "BTCUSDT"
-    market = "spot"
+    market = "usdm"
     next_ns = 1 << 62
 
     def __init__(self) -> None:
@@ -265,7 +265,7 @@ def housed(*script: Fault) -> tuple[House, Switchboard, Faults]:
     return house, market, faults
 
 
-def opened(house: House, now_ns: int, *, path: str = "/stream", query: str = "") -> tuple[Session, list[Out]]:
+def opened(house: House, now_ns: int, *, path: str = "/public/stream", query: str = "") -> tuple[Session, list[Out]]:
     outs: list[Out] = []
     deliver: Callable[[int, Out], None] = lambda _at_ns, out: outs.append(out)  # noqa: E731
     session = house.open(path, query, address="a", now_ns=now_ns, deliver=deliver)
@@ -277,13 +277,13 @@ def test_stale_depth_is_the_book_as_it_was_when_the_fault_began() -> None:
     house, market, faults = housed(Fault(at=1.0, kind=Kind.STALE, lasts=5.0))
     house.advance(START_NS + 10**9)
     market.update_id = 200
-    answer = faults.on_request("/api/v3/depth", "symbol=BTCUSDT&limit=5", START_NS + 2 * 10**9)
+    answer = faults.on_request("/fapi/v1/depth", "symbol=BTCUSDT&limit=5", START_NS + 2 * 10**9)
     assert isinstance(answer, Answer)
     found = json.loads(answer.body)
     assert (found["lastUpdateId"], len(found["bids"]), len(found["asks"])) == (100, 5, 5)
-    assert faults.on_request("/api/v3/depth", "symbol=ETHUSDT", START_NS + 2 * 10**9) is None
+    assert faults.on_request("/fapi/v1/depth", "symbol=ETHUSDT", START_NS + 2 * 10**9) is None
     assert faults.on_request("/api/v3/time", "", START_NS + 2 * 10**9) is None
-    assert faults.on_request("/api/v3/depth", "symbol=BTCUSDT", START_NS + 7 * 10**9) is None
+    assert faults.on_request("/fapi/v1/depth", "symbol=BTCUSDT", START_NS + 7 * 10**9) is None
 
 
 @pytest.mark.parametrize(
@@ -349,8 +349,8 @@ def test_symbols_change_and_are_open_again_at_the_end_of_a_halt() -> None:
 
 def test_delisted_symbol_is_gone() -> None:
     house, _, _ = housed(Fault(at=1.0, kind=Kind.DELIST))
-    assert house.get("/api/v3/depth", "symbol=BTCUSDT", {}, address="a", now_ns=START_NS).status == 200
-    answer = house.get("/api/v3/depth", "symbol=BTCUSDT", {}, address="a", now_ns=START_NS + 2 * 10**9)
+    assert house.get("/fapi/v1/depth", "symbol=BTCUSDT", {}, address="a", now_ns=START_NS).status == 200
+    answer = house.get("/fapi/v1/depth", "symbol=BTCUSDT", {}, address="a", now_ns=START_NS + 2 * 10**9)
     assert (answer.status, json.loads(answer.body)["code"]) == (400, -1121)
 
 
