@@ -1,9 +1,9 @@
 """What really happened in a live market, by slow exact sums: what others are held to."""
 
+from collections.abc import Callable
+
 from engine.instruments import Instrument
-from engine.sim.aggregates import TradeLog
 from engine.sim.messages import Deal
-from native.resting import RestingOrders
 
 Candle = tuple[int, int, int, int, int, int, int]
 
@@ -16,43 +16,33 @@ class MarketTruth:
     ----------
     instrument : Instrument
         As it was at the start; changed filters change no units here.
-    book : RestingOrders
-    log : TradeLog
-        The trades since the market began, as many as it keeps.
+    levels : callable
+        Returns a side of the book, 1 the bids and -1 the asks: price to quantity, in units.
+    deals : callable
+        Returns the trades since the market began, as many as are kept, in units.
 
     Notes
     -----
     Only what happened live; the past before the start is no part of it.
     """
 
-    def __init__(self, instrument: Instrument, book: RestingOrders, log: TradeLog) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        levels: Callable[[int], dict[int, int]],
+        deals: Callable[[], list[Deal]],
+    ) -> None:
         self.instrument = instrument
-        self._book = book
-        self._log = log
+        self._levels = levels
+        self._deals = deals
 
     def book(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return bids and asks: price units to quantity units."""
-        tick, step = self.instrument.tick, self.instrument.step
-        bids, asks = (
-            {price * tick: lots * step for price, lots in self._book.depth(side)} for side in (1, -1)
-        )
-        return bids, asks
+        return self._levels(1), self._levels(-1)
 
     def trades(self, start_ns: int = 0, end_ns: int = 1 << 62) -> list[Deal]:
         """Return the trades from `start_ns` up to before `end_ns`, in units."""
-        tick, step = self.instrument.tick, self.instrument.step
-        return [
-            Deal(
-                deal.trade_id,
-                deal.venue_ns,
-                deal.price * tick,
-                deal.quantity * step,
-                is_buy=deal.is_buy,
-                is_rpi=deal.is_rpi,
-            )
-            for deal in self._log.deals(0, 1 << 62)
-            if start_ns <= deal.venue_ns < end_ns
-        ]
+        return [deal for deal in self._deals() if start_ns <= deal.venue_ns < end_ns]
 
     def cvd(self, start_ns: int = 0, end_ns: int = 1 << 62, *, is_regular: bool = False) -> int:
         """Return what takers bought minus what they sold; `is_regular` leaves price improvement out."""
