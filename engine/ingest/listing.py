@@ -102,7 +102,7 @@ class Listing:
                 now = replace(known, status=UNLISTED)
             else:
                 try:
-                    found = from_exchange_info(_alone(entries[symbol]), symbol, known.kind, known.index)
+                    found = from_exchange_info(_alone(entries[symbol]), symbol, known.kind)
                 except InputError as error:
                     problems.append(str(error))
                     continue

@@ -25,6 +25,7 @@ NS_PER_MS: Final = 1_000_000
 # is documented: longer than the five minutes over which connections are counted.
 WAIT_NS: Final = {429: 60 * NS_PER_S, 418: 120 * NS_PER_S, 403: 360 * NS_PER_S}
 TOO_MANY_REQUESTS: Final = -1003
+UNLISTED_CODES: Final = (-1121, -1100)  # a symbol that is none; or one in letters that are refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +204,19 @@ class BinanceRest:
         return await self._ask("klines", given, limit=limit)
 
     async def exchange_info(self, symbols: Sequence[str] = ()) -> bytes:
-        """Return rules and filters; spot tells of `symbols` alone if any are given, USD-M always of all."""
-        given: dict[str, str | int | None] = {}
+        """Return rules and filters; of `symbols` alone where the venue can do that, which is on spot.
+
+        Spot refuses the whole question if one of them is not listed: then it is asked for all of its own, so
+        that the answer shows which.
+        """
         if symbols and self.kind is MarketKind.SPOT:
-            given["symbols"] = msgspec.json.encode(list(symbols)).decode()
-        return await self._ask("exchange_info", given)
+            try:
+                named = msgspec.json.encode(list(symbols)).decode()
+                return await self._ask("exchange_info", {"symbols": named})
+            except RestError as error:
+                if error.code not in UNLISTED_CODES:
+                    raise
+        return await self._ask("exchange_info", {})
 
     async def open_interest(self, symbol: str) -> bytes:
         """Return the open interest of a USD-M contract."""

@@ -316,9 +316,7 @@ class Budget:
         magic, *counts, checksum = _SLOT.unpack(content)
         if magic != _MAGIC or zlib.crc32(content[:-4]) != checksum:
             return None
-        spent = _Spent(*counts)
-        # Each slot has its numbers: a copy of the other one is a damage, too.
-        return spent if spent.serial % 2 == number else None
+        return _Spent(*counts)
 
     def _store(self, spent: _Spent) -> None:
         """Write the slot that does not count, which counts from its last byte on; call it locked."""

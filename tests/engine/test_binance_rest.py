@@ -26,17 +26,18 @@ START = 29_000_000 * NS_PER_MINUTE + 10 * SECOND
 
 
 class Venue:
-    """The other side of the transport: gives the answers it was told to, 20 ms after the question."""
+    """The other side of the transport: gives the answers it was told to, some time after the question."""
 
     def __init__(self, clock):
         self.clock = clock
+        self.way_ns = 20_000_000
         self.asked = []
         self.answers = []
 
     async def get(self, path, query="", *, headers=None, timeout_s):
         self.asked.append((path, query, headers, timeout_s))
         sent_ns = self.clock.now_ns()
-        self.clock.advance_to(sent_ns + 20_000_000)
+        self.clock.advance_to(sent_ns + self.way_ns)
         status, headers, body = self.answers.pop(0)
         if status == 0:
             raise TransportError(body)
@@ -187,6 +188,19 @@ def test_every_parameter_comes_through_the_encoding(given_):
     assert found == [(name, str(value)) for name, value in given_.items()]
 
 
+@pytest.mark.parametrize("code", [-1121, -1100])
+def test_listing_with_a_symbol_that_is_gone_is_asked_for_whole(bench, code):
+    bench.says(400, b'{"code":%d,"msg":"Invalid symbol."}' % code).says(body=b'{"symbols":[]}')
+    assert bench.ask("exchange_info", ["BTCUSDT", "GONEUSDT"]) == b'{"symbols":[]}'
+    assert [query for _, query, _, _ in bench.venue.asked] == [
+        "symbols=%5B%22BTCUSDT%22%2C%22GONEUSDT%22%5D",
+        "",
+    ]
+    assert bench.budget.used(bench.clock.now_ns()) == 40
+    assert bench.says(500, b"").refused("exchange_info", ["BTCUSDT"]).status == 500
+    assert len(bench.venue.asked) == 3
+
+
 def test_bodies_come_as_they_were_sent(bench):
     body = b' {"lastUpdateId": 1,\n"bids":[],"asks":[]} '
     assert bench.says(body=body).ask("depth", "BTCUSDT", 100) == body
@@ -226,7 +240,9 @@ def test_what_the_venue_counts_is_learned_from_any_answer(bench):
     assert bench.budget.used(bench.clock.now_ns()) == 905
 
 
-def test_count_in_an_answer_that_spans_two_minutes_is_not_of_the_new_one(bench):
+@pytest.mark.parametrize("way_ns", [20_000_000, 4 * SECOND])
+def test_count_in_an_answer_that_spans_two_minutes_is_not_of_the_new_one(bench, way_ns):
+    bench.venue.way_ns = way_ns
     bench.clock.advance_to(START // NS_PER_MINUTE * NS_PER_MINUTE + NS_PER_MINUTE - 10_000_000)
     bench.says(x_mbx_used_weight_1m="5990").ask("ping")
     assert bench.budget.used(bench.clock.now_ns()) == 1
