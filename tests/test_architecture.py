@@ -148,7 +148,7 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.runreport": frozenset({"msgspec"}),
     "engine.app": frozenset({"msgspec"}),
     "engine.runstate": frozenset({"msgspec"}),
-    **dict.fromkeys(("engine.scan", "engine.alerts"), frozenset({"msgspec"})),
+    **dict.fromkeys(("engine.scan", "engine.alerts", "engine.pair"), frozenset({"msgspec"})),
     "engine.shell": frozenset({"msgspec", "uvloop"}),
     "engine.simjob": frozenset({"msgspec", "uvloop"}),
     "engine.sim.server": frozenset({"aiohttp"}),
