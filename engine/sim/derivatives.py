@@ -25,7 +25,7 @@ Row = dict[str, object]
 INTEREST: Final = 1e-4  # of eight hours
 DAMPING: Final = 5e-4
 MOST: Final = 3e-3
-FORCED_MOVE: Final = 2.5  # standard deviations of a second
+FORCED_MOVE: Final = 0.5  # of the standard deviation of a second; most seconds move nothing
 KEPT: Final = 1_000
 
 
