@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Final, Protocol, TextIO
 
 import msgspec
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from engine.alerts import Alert, Alerts, Rule
 from engine.clock import Clock, LiveClock
+from engine.interrupts import Interrupts
 from engine.ladder import Ladder
 from engine.records import Record
 from engine.runview import Keyboard
@@ -46,7 +46,6 @@ JSON_NS: Final = 1_000_000_000
 LINE_NS: Final = 10_000_000_000
 ONCE_NS: Final = 30_000_000_000
 NS_PER_S: Final = 1_000_000_000
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Sleep = Callable[[float], Awaitable[None]]
 Ring = Callable[[], None]
@@ -296,7 +295,7 @@ def run_watch(options: WatchOptions, open_live: OpenLive) -> None:
     has_screen = not (options.is_json or options.is_once) and _has_terminal()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    signals = _Signals()
+    interrupts = Interrupts()
     try:
         with _terminal(is_wanted=has_screen) as (screen, keyboard):
             watch = Watch(
@@ -308,12 +307,12 @@ def run_watch(options: WatchOptions, open_live: OpenLive) -> None:
                 keyboard=keyboard,
                 ring=_ring_stderr,
             )
-            uvloop.run(_watched(watch, open_live, signals))
+            uvloop.run(_watched(watch, open_live, interrupts))
     finally:
-        signals.restore()
+        interrupts.restore()
 
 
-async def _watched(watch: Watch, open_live: OpenLive, signals: "_Signals") -> None:
+async def _watched(watch: Watch, open_live: OpenLive, interrupts: Interrupts) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
@@ -323,7 +322,7 @@ async def _watched(watch: Watch, open_live: OpenLive, signals: "_Signals") -> No
             # Opening may wait for a venue that is down: then nothing else would hear of it.
             loop.call_soon_threadsafe(task.cancel)
 
-    signals.connect(end)
+    interrupts.connect(end)
     try:
         async with open_live(watch) as live:
             await watch.run(live)
@@ -331,34 +330,7 @@ async def _watched(watch: Watch, open_live: OpenLive, signals: "_Signals") -> No
         if task is not None:
             task.uncancel()
     finally:
-        signals.connect(None)
-
-
-class _Signals:
-    """Hear Ctrl-C, SIGTERM and SIGHUP from before the terminal is taken until after it is given back.
-
-    The loop's own handlers would leave a moment on either side in which a signal ends the process at once.
-    """
-
-    def __init__(self) -> None:
-        self._end: Callable[[], None] | None = None
-        self._is_heard = False
-        self._before = {number: signal.signal(number, self._hear) for number in ENDING}
-
-    def connect(self, end: Callable[[], None] | None) -> None:
-        """Call `end` with the next signal, or now if one came before."""
-        self._end = end
-        if end is not None and self._is_heard:
-            end()
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_heard = True
-        if self._end is not None:
-            self._end()
+        interrupts.connect(None)
 
 
 @contextlib.contextmanager
