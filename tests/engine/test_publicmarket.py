@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from engine.instruments import from_exchange_info
 from engine.signals import MarketKind
-from engine.sim.markets import Market, spec_of
+from engine.sim.bookstreams import BookStreams
+from engine.sim.markets import Market, btcusdt, spec_of
+from engine.sim.messages import Messages
 from engine.sim.publicmarket import PublicMarket
+from native.matching import Matching
 from tests.engine.public_reading import SECOND, START_NS, Ear, Row, book_of, follow, true_book
 
 MS = 1_000_000
@@ -69,6 +72,8 @@ def test_snapshot_and_any_chain_of_updates_give_the_crowds_book(
         assert len(rows) > 1
         for before, after in itertools.pairwise(rows):
             assert after["E"] >= before["E"]
+            # Each level it tells has changed since the message before.
+            assert len(after["b"]) + len(after["a"]) <= after["u"] - after["U"] + 1
             if market == "spot":
                 assert after["U"] == before["u"] + 1
             else:
@@ -153,6 +158,7 @@ def test_trades_run_on_over_the_start_and_stream_and_answers_agree(market: Marke
     assert public.trades(7) == rows[-7:]
     assert public.historical_trades(None, 7) == rows[-7:]
     assert public.trades(len(live) + 3) == rows[47:]
+    assert public.historical_trades(first_id - 3, 5) == rows[47:52]
     units = public.truth.instrument
     assert [
         (deal.trade_id, units.price_text(deal.price), units.quantity_text(deal.quantity), not deal.is_buy)
@@ -383,6 +389,22 @@ def test_what_is_no_symbol_or_stream_is_refused() -> None:
     assert (public.premium_index(), public.open_interest(), public.funding_history()) == ({}, {}, [])
     with pytest.raises(ValueError, match="Expected a USD-M market, found THINUSDT on spot"):
         public.set_funding_interval(4)
+
+
+@BOTH
+def test_more_changes_than_a_book_remembers_are_moved_on_in_time(market: Market) -> None:
+    matching = Matching(1_024, 1_024, 4_096, 32_768)
+    streams = BookStreams(
+        matching.resting, Messages(btcusdt(market)), 3, lambda: START_NS, lambda _at, _action: None
+    )
+    assert matching.apply_order(1, 10, 5) > 0
+    for price in range(100_000, 140_000):
+        order = matching.apply_order(-1, price, 1)
+        streams.changed(START_NS)
+        matching.apply_cancel(order)
+        matching.drain_events()
+        streams.changed(START_NS)
+    assert matching.resting.n_changes_lost == 0
 
 
 @BOTH
