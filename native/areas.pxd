@@ -27,6 +27,7 @@ cdef class Areas:
 
     # hot
     cdef void on_trade(self, const Trade* trade, int64_t now_ns) noexcept nogil
+    cdef bint apply_late(self, const Trade* trade, int64_t at_ns) noexcept nogil
     cdef void advance(self, int64_t now_ns) noexcept nogil
     cdef void mark_inside(self, int64_t mid_x2, int64_t now_ns) noexcept nogil
     cdef void _price(self, ValueLevels* value, const ProfileLevels* levels, int64_t now_ns) noexcept nogil

@@ -93,6 +93,23 @@ cdef class Areas:
                 and trade.price // self._previous.row_units == self._previous.poc_row):
             self._previous_is_naked = False
 
+    cdef bint apply_late(self, const Trade* trade, int64_t at_ns) noexcept nogil:
+        # A trade that was missing, as if it had come at `at_ns`; False: its session is over, only the levels are left.
+        cdef int64_t day = trade.venue_ns // DAY_NS
+        if day > self._day:
+            self.on_trade(trade, at_ns)
+            return True
+        self.rolling.apply_late(trade.price, trade.quantity, at_ns)
+        if not self._has_session:
+            return True
+        if day < self._day:
+            return False
+        self.session.apply_late(trade.price, trade.quantity, at_ns)
+        if (self._previous_is_naked and self._previous.total > 0
+                and trade.price // self._previous.row_units == self._previous.poc_row):
+            self._previous_is_naked = False
+        return True
+
     cdef void advance(self, int64_t now_ns) noexcept nogil:
         self.rolling.advance(now_ns)
 

@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from typing import NamedTuple
 
-from native.events cimport BUY, SELL, Trade, int128_t, int128_to_object
+from native.events cimport BUY, SELL, Trade, int128_to_object
 
 
 cdef enum:
@@ -16,7 +16,7 @@ cdef enum:
     LONG_HISTORY = 256        # closed bars kept of every interval but the minute
 
 cdef int64_t MINUTE_NS = 60_000_000_000
-cdef int64_t[8] WIDTHS_NS = [
+WIDTHS_NS[:] = [
     60_000_000_000,
     180_000_000_000,
     300_000_000_000,
@@ -72,30 +72,6 @@ cdef int index_of(str interval) except -1:
     if interval not in INTERVALS:
         raise ValueError(f"interval must be one of {', '.join(INTERVALS)}, found {interval!r}")
     return INTERVALS.index(interval)
-
-
-cdef inline void begin(Bar* bar, const Trade* trade, int64_t open_ns, int64_t close_ns) noexcept nogil:
-    memset(bar, 0, sizeof(Bar))
-    bar.open_ns = open_ns
-    bar.close_ns = close_ns
-    bar.open = trade.price
-    bar.high = trade.price
-    bar.low = trade.price
-    bar.first_trade_id = trade.first_id
-
-
-cdef inline void extend(Bar* bar, const Trade* trade) noexcept nogil:
-    if trade.price > bar.high:
-        bar.high = trade.price
-    if trade.price < bar.low:
-        bar.low = trade.price
-    bar.close = trade.price
-    bar.volume += trade.quantity
-    if trade.aggressor == BUY:
-        bar.taker_buy_volume += trade.quantity
-    bar.notional += <int128_t>trade.price * trade.quantity
-    bar.n_trades += trade.last_id - trade.first_id + 1 if trade.last_id > trade.first_id else 1
-    bar.last_trade_id = trade.last_id
 
 
 cdef inline void merge(Bar* bar, const Bar* later, int64_t open_ns, int64_t close_ns) noexcept nogil:
@@ -155,6 +131,8 @@ cdef class Bars:
     * A minute without trades has no bar, so neighbours in a list may lie further apart than their interval.
     * Longer intervals are sums of closed minutes, hence exactly what the same trades would have built; they
       close by the same clock as the minute. All are aligned to the UTC day.
+    * Trades that were lost and came later (`native.latebars`) correct closed bars, or open one that was missing; volume
+      bars are never corrected.
     * `mark_gap` says that trades may be missing between the last trade taken in and the next one: the open
       bars of all intervals carry it, and the bars of the next trade too. The first bars after construction
       or `reset` carry it, for their beginning was not seen.
@@ -235,18 +213,18 @@ cdef class Bars:
             n = self.close_until(open_ns)
             begin(minute, trade, open_ns, open_ns + MINUTE_NS)
         extend(minute, trade)
-        self.extend_footprint(trade)
+        self.extend_footprint(&self.open_footprint, trade)
         if self.volume_bar_quantity != 0:
             if filling.n_trades == 0:
                 begin(filling, trade, trade.venue_ns, 0)
             extend(filling, trade)
-            filling.has_gap |= self.is_gap_pending
+            filling.has_gap |= self.gap_pending
             if filling.volume >= self.volume_bar_quantity:
                 filling.close_ns = trade.venue_ns + 1
                 self.close_bar(BAR_VOLUME)
                 n += 1
-        minute.has_gap |= self.is_gap_pending
-        self.is_gap_pending = 0
+        minute.has_gap |= self.gap_pending
+        self.gap_pending = 0
         return n
 
     cdef int advance(self, int64_t venue_ns) noexcept nogil:
@@ -259,8 +237,8 @@ cdef class Bars:
         cdef int i
         # Without a trade a bar is not open: the mark would be wiped when it begins, hence the pending flag.
         for i in range(N_INTERVALS):
-            self.opened[i].has_gap = 1
-        self.is_gap_pending = 1
+            self.opened[i].has_gap |= GAP_UNKNOWN
+        self.gap_pending |= GAP_UNKNOWN
 
     cdef const Bar* closed_bar(self, int interval, int64_t back) noexcept nogil:
         # `back` places before the newest; valid until the next trade or advance; NULL if it is not kept.
@@ -298,8 +276,9 @@ cdef class Bars:
         self.open_footprint.high = -1
         self.closed_footprint.low = 0
         self.closed_footprint.high = -1
+        self.closed_footprint_ns = 0
         self.closed_until_ns = 0
-        self.is_gap_pending = 1
+        self.gap_pending = GAP_UNKNOWN
         self.closed_mask = 0
 
     cdef int close_until(self, int64_t boundary_ns) noexcept nogil:
@@ -316,24 +295,26 @@ cdef class Bars:
             for i in range(1, N_TIME_INTERVALS):
                 open_ns = minute.open_ns // WIDTHS_NS[i] * WIDTHS_NS[i]
                 merge(&self.opened[i], minute, open_ns, open_ns + WIDTHS_NS[i])
+            self.closed_footprint_ns = minute.open_ns
             self.close_bar(BAR_1M)
             n += 1
             footprint = self.closed_footprint
             self.closed_footprint = self.open_footprint
-            if footprint.low <= footprint.high:
-                memset(
-                    &footprint.rows[footprint.low],
-                    0,
-                    (footprint.high - footprint.low + 1) * sizeof(FootprintRow),
-                )
-            footprint.low = 0
-            footprint.high = -1
+            self.clear_footprint(&footprint)
             self.open_footprint = footprint
         for i in range(1, N_TIME_INTERVALS):
             if self.opened[i].n_trades != 0 and self.opened[i].close_ns <= boundary_ns:
                 self.close_bar(i)
                 n += 1
         return n
+
+    cdef void clear_footprint(self, Footprint* footprint) noexcept nogil:
+        if footprint.low <= footprint.high:
+            memset(
+                &footprint.rows[footprint.low], 0, (footprint.high - footprint.low + 1) * sizeof(FootprintRow)
+            )
+        footprint.low = 0
+        footprint.high = -1
 
     cdef void close_bar(self, int interval) noexcept nogil:
         cdef Bar* bar = &self.opened[interval]
@@ -343,10 +324,8 @@ cdef class Bars:
         self.closed_mask |= 1 << interval
         memset(bar, 0, sizeof(Bar))
 
-    cdef void extend_footprint(self, const Trade* trade) noexcept nogil:
-        cdef:
-            int64_t index, ticks
-            Footprint* footprint = &self.open_footprint
+    cdef void extend_footprint(self, Footprint* footprint, const Trade* trade) noexcept nogil:
+        cdef int64_t index, ticks
         if self.row_units == 0:
             ticks = trade.price // 10_000 // self.tick
             self.row_units = (ticks if ticks > 1 else 1) * self.tick

@@ -34,7 +34,7 @@ cdef class Book:
     cdef int64_t* _merge_key      # [far capacity + window] for the merge when the window moves, one side at a time
     cdef int64_t* _merge_quantity
     cdef readonly int64_t recentres
-    cdef readonly int64_t dropped_levels
+    cdef readonly int64_t dropped_levels  # lost for want of room, see `horizons`
     cdef readonly int64_t bad_levels      # price outside 1 to 2^62 - 1, or quantity negative
 
     # hot
@@ -50,6 +50,7 @@ cdef class Book:
     cdef int64_t _ring_below(self, const Ladder* ladder, int64_t index) noexcept nogil
     # cold
     cdef void load(self, const DepthUpdate* snapshot, bint is_complete) noexcept nogil
+    cdef void exchange(self, Book other) noexcept nogil
     cdef void clear(self) noexcept nogil
     cdef void _recentre(self, int64_t middle) noexcept nogil
     cdef void _shift(self, Ladder* ladder, int64_t base) noexcept nogil

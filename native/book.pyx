@@ -406,6 +406,18 @@ cdef class Book:
             first = (first | 63) + 1
         return total
 
+    cdef void exchange(self, Book other) noexcept nogil:
+        # Two books of the same tick and capacities change their levels; counters stay where they are.
+        cdef Ladder ladder = self.bids
+        cdef int64_t middle = self._middle
+        self.bids = other.bids
+        other.bids = ladder
+        ladder = self.asks
+        self.asks = other.asks
+        other.asks = ladder
+        self._middle = other._middle
+        other._middle = middle
+
     cdef void clear(self) noexcept nogil:
         cdef Ladder* ladder
         cdef int64_t position

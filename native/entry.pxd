@@ -3,7 +3,7 @@
 from cython cimport final
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from native.events cimport Sweep
+from native.events cimport FlowEvent, Sweep
 from native.imbalance cimport Confirmation, Imbalance
 from native.triggers cimport Triggers
 
@@ -13,6 +13,15 @@ cdef struct WatchedWhale:
     int64_t episode
     double threshold          # quote: what it was judged by
     double notional           # quote
+
+
+cdef inline void describe_confirmation(FlowEvent* event, const Confirmation* seen) noexcept nogil:
+    event.rho_pre = seen.rho_pre
+    event.rho_post = seen.rho_post
+    event.rho_post_min = seen.rho_post_min
+    event.pulled_share = seen.pulled_share
+    event.n_updates = seen.n_updates
+    event.reason = seen.reason
 
 
 @final

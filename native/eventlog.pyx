@@ -7,6 +7,7 @@ import numpy
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython cimport final
+from libc.math cimport NAN
 from libc.string cimport memcpy, memset
 
 from native.events import FLOW_EVENT
@@ -34,7 +35,7 @@ cdef class EventLog:
         PyMem_RawFree(self._events)
 
     cdef FlowEvent* push(self) noexcept nogil:
-        # A zeroed event with its sequence number, to be filled in place.
+        # An event with its sequence number, to be filled in place; what may stay unknown is NaN, the rest zero.
         cdef FlowEvent* event
         if self._n - self._n_taken == self._capacity:
             self._n_taken += 1
@@ -43,6 +44,11 @@ cdef class EventLog:
         self._n += 1
         memset(event, 0, sizeof(FlowEvent))
         event.sequence = self._n
+        event.threshold = NAN
+        event.rho_pre = NAN
+        event.rho_post = NAN
+        event.rho_post_min = NAN
+        event.pulled_share = NAN
         return event
 
     def take(self) -> numpy.ndarray:

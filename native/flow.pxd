@@ -49,6 +49,7 @@ cdef class Flow:
     cdef bint ends_sweep(self, const Trade* trade) noexcept nogil
     cdef void close_sweep(self) noexcept nogil
     cdef void apply_trade(self, const Trade* trade, int64_t now_ns) noexcept nogil
+    cdef void apply_late(self, const Trade* trade) noexcept nogil
     cdef void advance(self, int64_t now_ns) noexcept nogil
     cdef void reset_chain(self) noexcept nogil
     cdef void join_sweep(self, const Trade* trade, int64_t now_ns) noexcept nogil

@@ -191,6 +191,19 @@ cdef class Flow:
         add_rate(&self.rate_10s, &part)
         add_rate(&self.rate_60s, &part)
 
+    cdef void apply_late(self, const Trade* trade) noexcept nogil:
+        """Take a trade that was missing: it counts in both CVDs, and in no sweep, no rate and no chain."""
+        cdef int64_t day = trade.venue_ns // DAY_NS
+        cdef int128_t signed_quantity = trade.quantity
+        if trade.aggressor != Side.BUY:
+            signed_quantity = -signed_quantity
+        self.total_cvd += signed_quantity
+        if day > self.day:
+            self.day = day
+            self.day_cvd = 0
+        if day == self.day:
+            self.day_cvd += signed_quantity
+
     cdef void advance(self, int64_t now_ns) noexcept nogil:
         """Let the rate windows slide to a receive time; an earlier one is ignored. Cost: <= 600 steps."""
         cdef int64_t target = now_ns // RATE_BUCKET_NS

@@ -91,6 +91,7 @@ cdef class Imbalance:
     cdef double median_spread(self) noexcept nogil
     cdef double median_depth(self) noexcept nogil
     cdef void hold(self) noexcept nogil
+    cdef void resum(self) noexcept nogil
     cdef void reset(self) noexcept nogil
     cdef void _move_band(self, int64_t now_ns) noexcept nogil
     cdef void _order_flow(self, int64_t now_ns) noexcept nogil

@@ -135,6 +135,12 @@ cdef class Imbalance:
         self._ofi_ns = 0
         self._pulled.reset()
 
+    cdef void resum(self) noexcept nogil:
+        # The book has learned levels without a change of them: where the band reached behind what it knew.
+        if self._is_loaded:
+            self.bid_sum = self._book.range_sum(1, self.low_bid, INT64_MAX - 1)
+            self.ask_sum = self._book.range_sum(-1, 1, self.high_ask)
+
     cdef void on_level(self, int side, int64_t price, int64_t change, int64_t now_ns) noexcept nogil:
         if side > 0:
             if price < self.low_bid:

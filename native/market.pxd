@@ -7,14 +7,18 @@ from native.areas cimport Areas
 from native.backlog cimport Backlog
 from native.bars cimport Bars
 from native.book cimport Book
+from native.context cimport Context
 from native.crosscheck cimport Crosscheck
 from native.entry cimport Entry
 from native.eventlog cimport BboLog, EventLog, Tape
 from native.events cimport DepthUpdate, FlowEvent, Message, Sweep, Trade
+from native.feedskew cimport FeedSkew
 from native.flow cimport Flow
-from native.histogram cimport Histogram
 from native.imbalance cimport Imbalance
+from native.latency cimport Latency
+from native.refresh cimport Refresh
 from native.sequence cimport Sequence
+from native.tradegaps cimport TradeGaps
 from native.triggers cimport Triggers
 from native.venuetime cimport VenueTime
 from native.volatility cimport Volatility
@@ -37,10 +41,12 @@ cdef class Market:
     cdef readonly Sequence sequence
     cdef readonly Crosscheck crosscheck
     cdef readonly Backlog backlog
+    cdef readonly Context context
+    cdef readonly TradeGaps missing_trades
+    cdef readonly Refresh refresh
+    cdef readonly FeedSkew skew           # between the depth and the trade feed
+    cdef readonly Latency latency
     cdef BinanceJson _wire
-    cdef Histogram _depth_ns
-    cdef Histogram _trade_ns
-    cdef Histogram _ticker_ns
 
     cdef readonly str symbol
     cdef readonly int kind                # MarketKind
@@ -83,7 +89,6 @@ cdef class Market:
     # hot
     cdef uint32_t apply_frame(self, const char* frame, int64_t length, int64_t recv_ns) noexcept nogil
     cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil
-    cdef void record_latency(self, int kind, int64_t elapsed_ns) noexcept nogil
     cdef uint32_t run_timers(self, int64_t now_ns) noexcept nogil
     cdef uint32_t _on_timer(self, int timer) noexcept nogil
     cdef uint32_t _on_depth(self, const DepthUpdate* update) noexcept nogil
@@ -96,6 +101,3 @@ cdef class Market:
     cdef uint32_t _on_second(self) noexcept nogil
     cdef double _depth_quote(self) noexcept nogil
     cdef FlowEvent* _event(self, int kind, int side) noexcept nogil
-    cdef void _describe(
-        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
-    ) noexcept nogil

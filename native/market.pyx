@@ -15,14 +15,17 @@ from libc.math cimport NAN
 
 from native.alignment cimport AlignmentRule, placed_object, rule_of
 from native.clock cimport monotonic_ns
+from native.entry cimport describe_confirmation
 from native.events cimport (
     COINM, FLOW_ENTRY_ARMED, FLOW_ENTRY_REFUSED, FLOW_IMBALANCE_OFF, FLOW_IMBALANCE_ON, FLOW_WHALE_CLOSE,
     FLOW_WHALE_OPEN, MASK_DUE, MASK_ENTRY, MASK_ENTRY_EXPIRED, MASK_GAP, MASK_IMBALANCE, MASK_LEVEL, MASK_LIVE,
     MASK_REFUSED, MASK_STALE, MASK_WHALE_CLOSE, MASK_WHALE_OPEN, MESSAGE_DEPTH, MESSAGE_KLINE, MESSAGE_PARTIAL,
     MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_FOREIGN, PARSE_OK, REASON_CONFIRMED,
-    REASON_SUPERSEDED, SPOT, USDM, int128_to_object,
+    REASON_SUPERSEDED, SEQUENCE_LIVE, SPOT, USDM, int128_to_object,
 )
+from native.histogram cimport Histogram
 from native.imbalance cimport Confirmation
+from native.refresh cimport is_whole
 from native.sequence cimport (
     ACTION_APPLY, ACTION_BREAK, ACTION_IGNORE,
 )
@@ -82,12 +85,9 @@ cdef class Market:
             raise ValueError(f"kind must be a MarketKind (0, 1, 2), found {kind}")
         if stale_ns < 1:
             raise ValueError(f"stale_ns must be positive, found {stale_ns}")
-        self.symbol = symbol
-        self.kind = kind
-        self.index = index
-        self.instrument_epoch = epoch
-        self.price_digits = price_digits
-        self.quantity_digits = quantity_digits
+        self.symbol, self.kind = symbol, kind
+        self.index, self.instrument_epoch = index, epoch
+        self.price_digits, self.quantity_digits = price_digits, quantity_digits
         self.price_scale = 10.0 ** -price_digits
         self._quantity_scale = 10.0 ** -quantity_digits
         self._notional_scale = 10.0 ** -(price_digits + quantity_digits)
@@ -109,6 +109,7 @@ cdef class Market:
             floor_quote=whale_floor_quote, depth_share=whale_depth_share, quantile=whale_quantile,
             window_ns=whale_window_ns, min_sweeps=whale_min_sweeps, episode_gap_ns=episode_gap_ns,
             notional_scale=self._notional_scale, is_inverse=kind == COINM, adaptive_floor=whale_adaptive_floor,
+            quantity_scale=self._quantity_scale,
         )
         self.areas = Areas(
             tick=tick, price_scale=self.price_scale, window_ns=profile_window_ns, rolling_ready_ns=profile_ready_ns,
@@ -120,15 +121,15 @@ cdef class Market:
         self.triggers = Triggers()
         self.entry = Entry(self.imbalance, self.triggers, window_ns=episode_window_ns)
         self.sequence = Sequence(is_spot=kind == SPOT)
-        self.crosscheck = Crosscheck()
+        self.crosscheck, self.latency = Crosscheck(), Latency()
         self.backlog = Backlog(capacity_levels=buffer_levels)
-        self._depth_ns = Histogram()
-        self._trade_ns = Histogram()
-        self._ticker_ns = Histogram()
-        self.events = EventLog()
-        self.bbo = BboLog()
-        self.tape = Tape()
-        self.venue_time = VenueTime()
+        self.events, self.bbo, self.tape = EventLog(), BboLog(), Tape()
+        self.venue_time, self.skew = VenueTime(), FeedSkew()
+        self.context = Context(self.bars)
+        self.missing_trades = TradeGaps(self.flow, self.areas, self.bars, self.venue_time)
+        self.refresh = Refresh(
+            self.book, self.imbalance, tick=tick, far_capacity=overflow_levels, capacity_levels=buffer_levels
+        )
         self._stale_ns = stale_ns
         self.update_id = -1
 
@@ -137,16 +138,8 @@ cdef class Market:
         cdef uint32_t mask
         self._wire.parse(frame, length)
         mask = self.apply_message(&self._wire.message, recv_ns)
-        self.record_latency(self._wire.message.kind, monotonic_ns() - begin)
+        self.latency.record(self._wire.message.kind, monotonic_ns() - begin)
         return mask
-
-    cdef void record_latency(self, int kind, int64_t elapsed_ns) noexcept nogil:
-        if kind == MESSAGE_TICKER:
-            self._ticker_ns.record(elapsed_ns)
-        elif kind == MESSAGE_TRADE:
-            self._trade_ns.record(elapsed_ns)
-        elif kind == MESSAGE_DEPTH:
-            self._depth_ns.record(elapsed_ns)
 
     cdef uint32_t apply_message(self, const Message* message, int64_t recv_ns) noexcept nogil:
         cdef uint32_t mask = 0
@@ -170,10 +163,10 @@ cdef class Market:
             mask = self._on_depth(&message.depth)
         elif message.kind == MESSAGE_SNAPSHOT:
             mask = self._on_snapshot(&message.depth)
-        elif message.kind == MESSAGE_KLINE:
-            self.klines += 1
         elif message.kind == MESSAGE_PARTIAL:
             self.partial_books += 1
+        elif self.context.take(message):
+            self.klines += message.kind == MESSAGE_KLINE
         else:
             self.other_messages += 1
         return mask
@@ -189,6 +182,7 @@ cdef class Market:
         self.floored_quantities += update.floored
         if update.venue_ns and self.venue_time.believes(update.venue_ns, self.now_ns):
             self.bars.advance(update.venue_ns)
+            self.skew.on_depth(update.venue_ns)
         if action == ACTION_APPLY:
             return self._apply_depth(update)
         if action == ACTION_IGNORE:
@@ -237,6 +231,8 @@ cdef class Market:
                 mask |= MASK_ENTRY
             if self.triggers.check_levels(self.book.bids.best, self.book.asks.best):
                 mask |= MASK_LEVEL
+        if self.refresh.is_open:
+            self.refresh.on_update(update)
         return mask
 
     cdef uint32_t _on_snapshot(self, const DepthUpdate* snapshot) noexcept nogil:
@@ -244,13 +240,14 @@ cdef class Market:
         cdef uint32_t mask = 0
         cdef const DepthUpdate* update
         cdef int action
-        cdef int64_t n = max(snapshot.n_bids, snapshot.n_asks)
         self.snapshots += 1
         self.floored_quantities += snapshot.floored
+        if self.refresh.is_open:
+            self.refresh.on_snapshot(snapshot, self.update_id)
+            return 0
         if not self.sequence.start(snapshot.final_id):
             return 0
-        # An answer of exactly a limit that can be asked for is taken as cut there: behind it nothing is known.
-        self.book.load(snapshot, n not in (5, 10, 20, 50, 100, 500, 1000, 5000))
+        self.book.load(snapshot, is_whole(snapshot))
         self.book_epoch += 1
         self.update_id = snapshot.final_id
         self.is_valid = False
@@ -276,6 +273,7 @@ cdef class Market:
         # The book stays readable; nothing is decided on it until a snapshot joins again.
         cdef uint32_t mask = MASK_GAP
         self.is_valid = False
+        self.refresh.abandon()
         if self.imbalance.is_on:
             self._event(FLOW_IMBALANCE_OFF, self.imbalance.heavy_side)
             mask |= MASK_IMBALANCE
@@ -298,8 +296,8 @@ cdef class Market:
         if self.flow.ends_sweep(trade):
             mask |= self._close_sweep()
         self.flow.apply_trade(trade, self.now_ns)
-        if self.flow.missing_ids != missing:
-            self.bars.mark_gap()
+        self.missing_trades.on_trade(trade, self.flow.missing_ids - missing)
+        self.skew.on_trade(trade.venue_ns)
         self.tape.push(trade)
         if not trade.teaches:
             return mask
@@ -309,7 +307,7 @@ cdef class Market:
         self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
         if self.whale.opens(&self.flow.sweep):
             event = self._event(FLOW_WHALE_OPEN, self.flow.sweep.aggressor)
-            self._describe(event, &self.flow.sweep, self.whale.episode, self.whale.whale_threshold)
+            self.whale.describe(event, &self.flow.sweep, self.whale.episode, self.whale.whale_threshold)
             mask |= MASK_WHALE_OPEN
         return mask
 
@@ -320,10 +318,10 @@ cdef class Market:
         if not self.whale.closes(&self.flow.closed, self.now_ns):
             return 0
         event = self._event(FLOW_WHALE_CLOSE, self.flow.closed.aggressor)
-        self._describe(event, &self.flow.closed, self.whale.episode, self.whale.whale_threshold)
+        self.whale.describe(event, &self.flow.closed, self.whale.episode, self.whale.whale_threshold)
         if self.entry.is_superseded_by(self.whale.episode):
             event = self._event(FLOW_ENTRY_REFUSED, self.entry.watched.sweep.aggressor)
-            self._describe(
+            self.whale.describe(
                 event, &self.entry.watched.sweep, self.entry.watched.episode, self.entry.watched.threshold
             )
             event.reason = REASON_SUPERSEDED
@@ -343,18 +341,16 @@ cdef class Market:
             FLOW_ENTRY_ARMED if seen.reason == REASON_CONFIRMED else FLOW_ENTRY_REFUSED,
             self.entry.watched.sweep.aggressor,
         )
-        self._describe(event, &self.entry.watched.sweep, self.entry.watched.episode, self.entry.watched.threshold)
-        event.rho_pre = seen.rho_pre
-        event.rho_post = seen.rho_post
-        event.rho_post_min = seen.rho_post_min
-        event.pulled_share = seen.pulled_share
-        event.n_updates = seen.n_updates
-        event.reason = seen.reason
+        self.whale.describe(
+            event, &self.entry.watched.sweep, self.entry.watched.episode, self.entry.watched.threshold
+        )
+        describe_confirmation(event, &seen)
         return mask
 
     cdef uint32_t _on_second(self) noexcept nogil:
         cdef int64_t second = self.now_ns // SECOND_NS
         cdef bint has_mid = self.is_valid and self.book.bids.n_levels > 0 and self.book.asks.n_levels > 0
+        self.context.check()
         self.flow.advance(self.now_ns)
         self.whale.advance(self.now_ns)
         self.areas.advance(self.now_ns)
@@ -425,27 +421,10 @@ cdef class Market:
         event.decide_ns = self.now_ns
         event.best_bid = self.book.bids.best
         event.best_ask = 0 if self.book.asks.n_levels == 0 else self.book.asks.best
-        event.threshold = NAN
         event.depth_median = self.whale.depth_median
         event.flow_quantile = self.whale.sweep_quantile
         event.rho = self.imbalance.rho
-        event.rho_pre = NAN
-        event.rho_post = NAN
-        event.rho_post_min = NAN
-        event.pulled_share = NAN
         return event
-
-    cdef void _describe(
-        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
-    ) noexcept nogil:
-        event.episode = episode
-        event.first_price = sweep.first_price
-        event.last_price = sweep.last_price
-        event.quantity = <double>sweep.quantity * self._quantity_scale
-        event.notional = self.whale.notional_of(sweep)
-        event.threshold = threshold
-        event.n_trades = sweep.n_trades
-        event.n_prices = sweep.n_prices
 
     def on_frame(self, frame: bytes, recv_ns: int) -> int:
         """Take one stream frame.
@@ -469,9 +448,31 @@ cdef class Market:
         return self.apply_frame(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), recv_ns)
 
     def on_snapshot(self, body: bytes, recv_ns: int) -> int:
-        """Take a REST depth answer; not taken while the chain is LIVE. Otherwise as `on_frame`."""
+        """Take a REST depth answer; while the chain is LIVE only after `begin_refresh`. Otherwise as `on_frame`."""
         self._wire.parse_snapshot(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
         return self.apply_message(&self._wire.message, recv_ns)
+
+    def begin_refresh(self) -> None:
+        """Let the next snapshot renew the far levels of the live book, see `native.refresh`; ignored unless LIVE."""
+        if self.sequence.state == SEQUENCE_LIVE:
+            self.refresh.begin(self.update_id)
+
+    def on_trades(self, body: bytes, recv_ns: int) -> int:
+        """Take a REST answer of past trades; return how many rows were missing and teach, see `native.tradegaps`."""
+        self.now_ns = max(recv_ns, self.now_ns)
+        return self.missing_trades.take(body, self.price_digits, self.quantity_digits, self.now_ns)
+
+    def on_context(self, what: str, body: bytes) -> bool:
+        """Take a REST answer, "open_interest" or "premium_index"; False: it could not be read."""
+        return bool(self.context.take_answer(what, body, self.symbol, self.quantity_digits))
+
+    def trade_gaps(self) -> list:
+        """Return missing trades as (first id, last id, venue ns of the trade before, of the trade behind)."""
+        return self.missing_trades.ranges()
+
+    def close_gaps(self) -> int:
+        """Give up all missing trades: their bars stay marked. Returns the ranges given up."""
+        return self.missing_trades.close_all()
 
     def advance(self, now_ns: int) -> int:
         """Run timers due at or before `now_ns`, up to the first that gives a mask.
@@ -495,10 +496,7 @@ cdef class Market:
 
     def frame_to_mask(self, kind: str) -> Histogram:
         """Return the latency histogram (ns) of "depth", "trade" or "ticker" messages, from bytes to mask."""
-        histograms = {"depth": self._depth_ns, "trade": self._trade_ns, "ticker": self._ticker_ns}
-        if kind not in histograms:
-            raise ValueError(f"kind must be depth, trade or ticker, found {kind!r}")
-        return histograms[kind]
+        return self.latency.of(kind)
 
     def candidate(self) -> Candidate | None:
         """Return the confirmed whale episode that waits for an entry; None if there is none."""
@@ -567,6 +565,21 @@ cdef class Market:
     def gaps(self) -> int:
         """Breaks of the live depth chain."""
         return self.sequence.gaps
+
+    @property
+    def trade_gaps_forgotten(self) -> int:
+        """Ranges of missing trades forgotten for want of room."""
+        return self.missing_trades.forgotten
+
+    @property
+    def refreshes(self) -> int:
+        """Snapshots taken into the live book."""
+        return self.refresh.refreshes
+
+    @property
+    def refreshes_refused(self) -> int:
+        """Snapshots that were not: too old, or not the book that we have."""
+        return self.refresh.refused
 
     @property
     def ticker_compared(self) -> int:

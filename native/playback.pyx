@@ -31,7 +31,7 @@ cdef uint32_t run_reads(Market market, const char* data, int64_t* at, int64_t en
         while True:
             begin = monotonic_ns()
             mask |= market.apply_message(&message, recv_ns)
-            market.record_latency(message.kind, monotonic_ns() - begin)
+            market.latency.record(message.kind, monotonic_ns() - begin)
             at[0] += size
             if at[0] >= end:
                 break

@@ -68,6 +68,8 @@ cdef class Profile:
 
     # hot
     cdef void apply_trade(self, int64_t price, int64_t quantity, int64_t now_ns) noexcept nogil
+    cdef void apply_late(self, int64_t price, int64_t quantity, int64_t at_ns) noexcept nogil
+    cdef bint keep_late_cell(self, int64_t index, int64_t quantity, int64_t at_ns) noexcept nogil
     cdef void advance(self, int64_t now_ns) noexcept nogil
     cdef int levels(self, ProfileLevels* out, int64_t now_ns) noexcept nogil
     cdef int nodes(self, int64_t* out_rows, int capacity, double share) noexcept nogil

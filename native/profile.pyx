@@ -176,6 +176,74 @@ cdef class Profile:
         self.taught += 1
         self.is_dirty = 1
 
+    cdef void apply_late(self, int64_t price, int64_t quantity, int64_t at_ns) noexcept nogil:
+        # A trade that was missing, as if it had come at `at_ns`; a window that has forgotten that time is not told.
+        cdef int64_t index
+        if at_ns >= self.now or self.units == 0:
+            self.apply_trade(price, quantity, at_ns)
+            return
+        index = price // self.units - self.base_row
+        if price <= 0 or quantity <= 0 or index < 0 or index >= self.n_rows:
+            self.outside += 1
+            return
+        self.taught += 1
+        if self.window_ns != 0 and not self.keep_late_cell(index, quantity, at_ns):
+            return
+        if self.total == 0:
+            self.first_ns = at_ns
+            self.low = index
+            self.high = index
+        else:
+            self.first_ns = min(self.first_ns, at_ns)
+            self.low = min(self.low, index)
+            self.high = max(self.high, index)
+        self.volumes[index] += quantity
+        self.total += quantity
+        self.last_ns = max(self.last_ns, at_ns)
+        self.is_dirty = 1
+
+    cdef bint keep_late_cell(self, int64_t index, int64_t quantity, int64_t at_ns) noexcept nogil:
+        # Cells are in the order of their buckets: the newer ones make room. False: the time is out of the window.
+        cdef int64_t bucket = at_ns // self.bucket_ns
+        cdef int64_t n, position, previous
+        cdef bint is_newest = True
+        if (bucket + 1) * self.bucket_ns <= self.now - self.window_ns:
+            return False
+        n = self.n_cells
+        while n > 0:
+            position = (self.oldest_cell + n - 1) % self.cell_capacity
+            if self.cells[position].bucket < bucket:
+                break
+            if self.cells[position].index == index:
+                if self.cells[position].bucket == bucket:
+                    self.cells[position].volume += quantity
+                    return True
+                is_newest = False
+            n -= 1
+        if self.n_cells == self.cell_capacity:
+            self.evicted_early += 1
+            if self.cells[self.oldest_cell].bucket >= bucket:
+                return False
+            self.evict_oldest()
+            n -= self.cell_capacity - self.n_cells
+        # `n` cells are older than the bucket; behind them those of the bucket, then the newer ones.
+        while n < self.n_cells and self.cells[(self.oldest_cell + n) % self.cell_capacity].bucket == bucket:
+            n += 1
+        position = (self.oldest_cell + self.n_cells) % self.cell_capacity
+        while position != (self.oldest_cell + n) % self.cell_capacity:
+            previous = (position + self.cell_capacity - 1) % self.cell_capacity
+            self.cells[position] = self.cells[previous]
+            if self.cell_of_row[self.cells[position].index] == previous:
+                self.cell_of_row[self.cells[position].index] = <int32_t>position
+            position = previous
+        self.cells[position].volume = quantity
+        self.cells[position].bucket = bucket
+        self.cells[position].index = index
+        if is_newest:
+            self.cell_of_row[index] = <int32_t>position
+        self.n_cells += 1
+        return True
+
     cdef void advance(self, int64_t now_ns) noexcept nogil:
         if now_ns > self.now:
             self.now = now_ns

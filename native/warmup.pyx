@@ -4,17 +4,14 @@ It learns what the same trades would have taught it live, at their own venue tim
 whale, no timer. Both bodies are read to their ends before anything is learned, so a refused one leaves no trace.
 """
 
-import json
 from typing import NamedTuple
 
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
+from native.answers cimport rows_of, units_of, whole_of
 from native.events cimport BUY, SELL
-from native.fixed cimport DECIMAL_FLOORED, DECIMAL_OK
 from native.flow cimport RATE_BUCKETS, FlowRate
-
-from native.fixed import parse_decimal
 
 
 cdef int64_t MS_NS = 1000000
@@ -68,32 +65,6 @@ cdef void learn_trade(Market market, Trade* trade, int64_t now_ns) noexcept nogi
     market.flow.rate_60s.n_trades += further
     market.areas.on_trade(trade, now_ns)
     market.bars.apply_trade(trade)
-
-
-cdef list rows_of(bytes body, str what):
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{what} are expected as the JSON list of the venue, found no JSON: {problem}") from None
-    if type(found) is not list:
-        raise ValueError(f"{what} are expected as a list, found {type(found).__name__}")
-    return found
-
-
-cdef int64_t whole_of(object value, int64_t high, str what) except -1:
-    if type(value) is not int or not 0 <= value <= high:
-        raise ValueError(f"{what} is expected as a whole number from 0 to {high}, found {value!r}")
-    return value
-
-
-cdef int64_t units_of(object value, int digits, bint may_be_finer, str what) except -1:
-    if type(value) is not str:
-        raise ValueError(f"{what} is expected as decimal text, found {value!r}")
-    text = value.encode()
-    status, units, read = parse_decimal(text, digits)
-    if read != len(text) or not (status == DECIMAL_OK or status == DECIMAL_FLOORED and may_be_finer):
-        raise ValueError(f"{what} is expected as a decimal of at most {digits} digits and 64 bits, found {value!r}")
-    return units
 
 
 cdef list closes_of(bytes body, int digits):
@@ -208,6 +179,7 @@ def warm_up(market: Market, klines: bytes, agg_trades: bytes) -> WarmUp:
         trade.last_id = last_id
         trade.price = price
         trade.quantity = quantity
+        trade.regular_quantity = quantity
         trade.venue_ns = trade.event_ns = venue_ms * MS_NS
         trade.aggressor = SELL if is_buyer_maker else BUY
         trade.teaches = price > 0 and quantity > 0

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t
 
-from native.events cimport Sweep
+from native.events cimport FlowEvent, Sweep
 
 
 cdef enum:
@@ -26,6 +26,7 @@ cdef class Whale:
     cdef double depth_share
     cdef double quantile
     cdef double notional_scale            # quote per price unit x quantity unit; inverse: per quantity unit
+    cdef double quantity_scale            # base (or contracts) per quantity unit
     cdef bint is_inverse
     cdef bint adaptive_floor
     cdef int64_t window_ns
@@ -55,6 +56,9 @@ cdef class Whale:
 
     # hot
     cdef double notional_of(self, const Sweep* sweep) noexcept nogil
+    cdef void describe(
+        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
+    ) noexcept nogil
     cdef void set_depth_median(self, double one_side_depth_quote) noexcept nogil
     cdef double threshold(self) noexcept nogil
     cdef bint opens(self, const Sweep* sweep) noexcept nogil

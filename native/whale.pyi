@@ -17,6 +17,7 @@ class Whale:
         min_sweeps: int = 500,
         capacity: int = 131_072,
         episode_gap_ns: int = 2_000_000_000,
+        quantity_scale: float = 1.0,
     ) -> Self: ...
     def apply_depth_median(self, one_side_depth_quote: float) -> None: ...
     def apply_running(

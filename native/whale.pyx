@@ -101,6 +101,8 @@ cdef class Whale:
         and is counted in `early_evictions`: the quantile is then one of the last `capacity` sweeps.
     episode_gap_ns : int
         Same-side whales no further apart than this are one episode; at least 0.
+    quantity_scale : float
+        Base units, of an inverse contract contracts, per quantity unit: for events.
 
     Raises
     ------
@@ -141,6 +143,7 @@ cdef class Whale:
         int64_t min_sweeps=500,
         int64_t capacity=131_072,
         int64_t episode_gap_ns=2_000_000_000,
+        double quantity_scale=1.0,
     ) -> None:
         if not 0.0 <= floor_quote < INFINITY:
             raise ValueError(f"floor_quote is expected finite and at least 0, found {floor_quote}")
@@ -163,6 +166,7 @@ cdef class Whale:
             raise MemoryError(f"no memory for a window of {capacity} sweeps")
         self.floor_quote = floor_quote
         self.notional_scale = notional_scale
+        self.quantity_scale = quantity_scale
         self.is_inverse = is_inverse
         self.adaptive_floor = adaptive_floor
         self.depth_share = depth_share
@@ -211,6 +215,19 @@ cdef class Whale:
     cdef double notional_of(self, const Sweep* sweep) noexcept nogil:
         """Notional of a sweep in quote."""
         return <double>(sweep.quantity if self.is_inverse else sweep.notional) * self.notional_scale
+
+    cdef void describe(
+        self, FlowEvent* event, const Sweep* sweep, int64_t episode, double threshold
+    ) noexcept nogil:
+        """Write a sweep into an event, and the episode and threshold that it was judged by."""
+        event.episode = episode
+        event.first_price = sweep.first_price
+        event.last_price = sweep.last_price
+        event.quantity = <double>sweep.quantity * self.quantity_scale
+        event.notional = self.notional_of(sweep)
+        event.threshold = threshold
+        event.n_trades = sweep.n_trades
+        event.n_prices = sweep.n_prices
 
     cdef bint opens(self, const Sweep* sweep) noexcept nogil:
         """Whether the running sweep becomes a whale with the trade just added; true once per sweep.

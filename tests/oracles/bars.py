@@ -62,6 +62,8 @@ class SlowBars:
         self.prints: list[Print] = []
         # (number of trades before the gap, venue time up to which bars were closed then)
         self.gaps: list[tuple[int, int]] = [(0, 0)]
+        # (venue time before, venue time behind) of trades known to be missing
+        self.spans: list[tuple[int, int]] = []
         self.closed_until = 0
 
     def apply(self, one: Print, teaches: bool = True) -> None:
@@ -78,8 +80,13 @@ class SlowBars:
         if boundary > 0:
             self.closed_until = max(self.closed_until, boundary)
 
-    def note_gap(self) -> None:
+    def note_gap(self, span: tuple[int, int] | None = None) -> None:
         self.gaps.append((len(self.prints), self.closed_until))
+        if span:
+            self.spans.append(span)
+
+    def lacks_some(self, open_ns: int, close_ns: int) -> bool:
+        return any(open_ns <= before and after < close_ns for after, before in self.spans)
 
     def has_gap(self, first: int, last: int, close_ns: int) -> bool:
         """Tell if a gap lies before one of the trades first..last, or behind one while the bar was open."""
@@ -98,7 +105,8 @@ class SlowBars:
                 [self.prints[place] for place in places],
                 open_ns,
                 open_ns + width,
-                self.has_gap(places[0], places[-1], open_ns + width),
+                self.has_gap(places[0], places[-1], open_ns + width)
+                or self.lacks_some(open_ns, open_ns + width),
                 open_ns + width <= self.closed_until,
             )
             for open_ns, places in groups.items()

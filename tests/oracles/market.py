@@ -219,13 +219,14 @@ class SlowMarket:
             return 0
         mask = 0
         is_missed = bool(self.kept) and one.trade_id > self.kept[-1].trade_id + 1
+        newest_ns = max((kept.venue_ns for kept in self.kept), default=0) if is_missed else 0
         self.kept.append(one)
         place = len(self.kept) - 1
         if one.teaches and self.places and not self.goes_on(place):
             mask |= self.close_sweep()
         self.last_trade_id = one.trade_id
         if is_missed:
-            self.bars.note_gap()
+            self.bars.note_gap((min(newest_ns, one.venue_ns), one.venue_ns))
         if not one.teaches:
             return mask
         self.places.append(place)

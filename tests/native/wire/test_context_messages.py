@@ -1,4 +1,4 @@
-"""Mark prices, liquidations, day tickers, the regular quantity of aggregates: by hand and held to the twin."""
+"""Mark prices, liquidations, day tickers and `nq` of aggregates: by hand and held to the twin."""
 
 import re
 from decimal import Decimal

@@ -1,0 +1,3 @@
+def read_past_trades(
+    body: bytes, price_digits: int, quantity_digits: int
+) -> list[tuple[int, int, int, int, int, int, bool]]: ...

@@ -1,0 +1,1 @@
+"""Stub of late bars: nothing of it is for Python."""
