@@ -11,6 +11,7 @@ SANITIZE_TESTS ?= tests/native
 
 PY := .venv/bin/python
 PYTEST = $(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 NATIVE := $(shell find native benchmarks -name '*.pyx' -o -name '*.pxd')
 SOURCES := $(NATIVE) $(shell find native engine strategies -name '*.py' -o -name '*.pyi')
 # What decides how every room is compiled: when one of these changes, the generated C is made anew.
@@ -18,7 +19,7 @@ BUILD_RULES := .venv/.dependencies setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint ruff mypy stubs cython-lint bench debug test-debug sanitize test-sanitize lock clean
+.PHONY: help setup build run clients test lint ruff mypy stubs cython-lint bench debug test-debug sanitize test-sanitize lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /: /' | while IFS=: read -r name text; do \
@@ -31,7 +32,9 @@ build: .stamps/release .venv/.linked ## compile the native rooms in place
 run: setup ## trade a minute with paper money on the embedded exchange
 	.venv/bin/remora run
 
-test: setup ## every test on the release build
+clients: $(CLIENTS:%=.venvs/%/.installed) ## install the venue's clients that tests drive, each in its own .venvs/<name>
+
+test: setup clients ## every test on the release build
 	$(PYTEST) $(TESTS)
 
 lint: ruff mypy stubs cython-lint ## ruff, mypy, stubs against the compiled rooms, cython-lint (-k runs all)
@@ -84,6 +87,18 @@ clean: ## remove everything that was built; .venv stays
 	@$(PYTHON) scripts/preflight.py
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.lock
+	@touch $@
+
+# Clients of the venue that others wrote: their pins must not meet ours.
+.venvs/%/.installed: tests/clients/%.txt | .venv/.dependencies
+	rm -rf .venvs/$*
+	if command -v $(UV) >/dev/null; then \
+		$(UV) venv --quiet --python $(PY) .venvs/$* && \
+		$(UV) pip install --quiet --python .venvs/$*/bin/python --require-hashes --only-binary=:all: -r $<; \
+	else \
+		$(PY) -m venv .venvs/$* && \
+		.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r $<; \
+	fi
 	@touch $@
 
 # The link needs no compiled room: the next step compiles them in place.

@@ -5,10 +5,12 @@ import gc
 import os
 import resource
 import signal
+import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +18,20 @@ import msgspec
 import uvloop
 
 from engine.errors import InputError
+from engine.replay.store import Tally, open_recording, read_lines
+from engine.sim.faults import Faults
+from engine.sim.faultscript import read_script
 from engine.sim.house import House
 from engine.sim.markets import spec_of
 from engine.sim.publicmarket import PublicMarket
+from engine.sim.recordedmarket import RecordedMarket
 from engine.sim.server import Pace, Server
 from engine.sim.venuemarket import MarketName, VenueMarket
 
 SIDES: Final[tuple[MarketName, ...]] = ("spot", "usdm")
 CROWD: Final = "crowd"
 WANTED_FILES: Final = 20_000
+LINES_TO_TELL: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +74,24 @@ def run_sim(job: SimJob, say: Callable[[str], None]) -> None:
         api_key=job.api_key,
         api_secret=job.api_secret,
         ed25519_public=b"" if job.ed25519_public is None else _read(job.ed25519_public),
+        faults=_faults(job, start_ns),
     )
+    listener = _listener(job.host, job.port)
+    for market in house.markets:
+        if isinstance(market, PublicMarket):
+            market.prepare()
     _allow_many_connections()
     gc.collect()
     gc.freeze()
-    uvloop.run(_serve(job, house, ssl_context, say))
+    host, port = listener.getsockname()[:2]
+    line = addresses(host, port, is_tls=ssl_context is not None)
+    uvloop.run(
+        _serve(Server(house, Pace(time.time_ns(), job.speed), ssl_context=ssl_context), listener, line, say)
+    )
 
 
-async def _serve(
-    job: SimJob, house: House, ssl_context: ssl.SSLContext | None, say: Callable[[str], None]
-) -> None:
-    server = Server(house, Pace(time.time_ns(), job.speed), ssl_context=ssl_context)
-
-    def on_ready(host: str, port: int) -> None:
-        say(addresses(host, port, is_tls=ssl_context is not None))
-
-    serving = asyncio.ensure_future(server.run(job.host, job.port, on_ready))
+async def _serve(server: Server, listener: socket.socket, line: str, say: Callable[[str], None]) -> None:
+    serving = asyncio.ensure_future(server.run(listener, lambda: say(line)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, serving.cancel)
@@ -91,10 +100,17 @@ async def _serve(
     except asyncio.CancelledError:
         if not serving.cancelled():
             raise
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
     except OSError as problem:
-        reason = os.strerror(problem.errno) if (problem.errno or 0) > 0 else str(problem.strerror or problem)
+        code = problem.errno or 0
+        reason = os.strerror(code) if code > 0 else str(problem.strerror or problem)
         raise InputError(
-            f"Expected a free address, found that {job.host} port {job.port} cannot be had: {reason}."
+            f"Expected a free address, found that {host} port {port} cannot be had: {reason}."
         ) from None
 
 
@@ -114,17 +130,35 @@ def addresses(host: str, port: int, *, is_tls: bool = False) -> str:
 
 def _markets(job: SimJob, start_ns: int) -> list[VenueMarket]:
     if job.market != CROWD:
-        raise InputError(f"--market expects crowd, found {job.market}.")
-    names = [name.strip() for name in job.symbols.split(",")]
+        return [_recorded(Path(name.strip()), start_ns) for name in job.market.split(",")]
     markets: list[VenueMarket] = []
-    for name in names:
+    for name in job.symbols.split(","):
         for side in SIDES:
             try:
-                spec = spec_of(name, side)
+                market = PublicMarket(spec_of(name.strip(), side), job.seed, start_ns)
             except ValueError as problem:
                 raise InputError(f"--symbols: {problem}") from None
-            markets.append(PublicMarket(spec, job.seed, start_ns))
+            markets.append(market)
     return markets
+
+
+def _recorded(path: Path, start_ns: int) -> RecordedMarket:
+    try:
+        return RecordedMarket([path], _side_of(path), start_ns)
+    except (OSError, ValueError, EOFError) as problem:
+        raise InputError(f"--market: expected crowd or a recording, found {path}: {problem}.") from None
+
+
+def _side_of(path: Path) -> MarketName:
+    """Tell the market of a recording: only USD-M's depth updates say which one they follow."""
+    for line in islice(read_lines(open_recording([path]), Tally()), LINES_TO_TELL):
+        if b'"depthUpdate"' in line.payload:
+            return "usdm" if b'"pu"' in line.payload else "spot"
+    raise InputError(f"--market: expected depth updates in {path}, found none in {LINES_TO_TELL:,} lines.")
+
+
+def _faults(job: SimJob, start_ns: int) -> Faults | None:
+    return None if job.faults is None else Faults(read_script(job.faults), start_ns=start_ns, seed=job.seed)
 
 
 def _ssl_context(job: SimJob) -> ssl.SSLContext | None:

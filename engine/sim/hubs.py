@@ -1,11 +1,14 @@
 """Fan-out of the simulated venue's streams: one hub for each stream, whatever the number of its listeners."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from engine.sim.answers import OutText
 from engine.sim.told import US, Told
-from engine.sim.venuemarket import MarketName, VenueMarket
+from engine.sim.venuemarket import MarketName, Sink, VenueMarket
 
 NEVER: Final = 1 << 62
 SECOND: Final = 1_000_000_000
@@ -27,6 +30,8 @@ _ALL: Final[dict[MarketName, dict[str, tuple[str, int, bool]]]] = {
     },
 }
 
+CONTINUOUS: Final = re.compile(r"([^@_]+)_perpetual@continuousKline_(\w+)")
+
 
 class Listener(Protocol):
     """A session, as a hub sees it."""
@@ -44,6 +49,14 @@ def gathered(name: str, now_ns: int, parts: Sequence[Told]) -> Told:
         return "[" + ",".join(part.encode(unit == US).decode() for part in parts) + "]"
 
     return Told(name, now_ns, write, has_micro=True)
+
+
+def continuous(name: str, kline: Told) -> Told:
+    """Return a candle of a symbol as one of its pair's perpetual contract."""
+    found = msgspec.json.decode(kline.encode(False))
+    candle = {key: value for key, value in found["k"].items() if key != "s"}
+    said = {"e": "continuous_kline", "E": found["E"], "ps": found["s"], "ct": "PERPETUAL", "k": candle}
+    return Told(name, kline.venue_ns, lambda _unit: msgspec.json.encode(said).decode())
 
 
 class Hub:
@@ -126,6 +139,7 @@ class Streams:
         self.now_ns = now_ns
         self._hubs: dict[str, Hub] = {}
         self._gatherings: dict[str, _Gathering] = {}
+        self._sources: dict[str, list[tuple[VenueMarket, str, Sink]]] = {}
 
     @property
     def next_ns(self) -> int:
@@ -155,21 +169,38 @@ class Streams:
         if hub is None or hub.listeners.pop(listener.session_id, None) is None or hub.listeners:
             return
         del self._hubs[name]
-        every = _ALL[self._market].get(name)
-        if every is None:
-            self._symbols[name.partition("@")[0]].unlisten(name, hub.on_message)
-        else:
-            gathering = self._gatherings.pop(name)
-            for symbol, market in self._symbols.items():
-                market.unlisten(f"{symbol}@{every[0]}", gathering.on_message)
+        self._gatherings.pop(name, None)
+        for market, stream, sink in self._sources.pop(name):
+            market.unlisten(stream, sink)
 
     def _open(self, hub: Hub) -> bool:
-        every = _ALL[self._market].get(hub.name)
-        if every is None:
-            market = self._symbols.get(hub.name.partition("@")[0])
-            return market is not None and market.listen(hub.name, hub.on_message)
-        part, period_ns, is_array = every
-        gathering = self._gatherings[hub.name] = _Gathering(hub, period_ns, is_array, self.now_ns)
-        for symbol, market in self._symbols.items():
-            market.listen(f"{symbol}@{part}", gathering.on_message)
-        return True
+        """Connect a new stream with what feeds it."""
+        name = hub.name
+        every = _ALL[self._market].get(name)
+        sources: list[tuple[VenueMarket, str, Sink]] = []
+        if every is not None:
+            part, period_ns, is_array = every
+            gathering = self._gatherings[name] = _Gathering(hub, period_ns, is_array, self.now_ns)
+            sources += [
+                (market, f"{symbol}@{part}", gathering.on_message) for symbol, market in self._symbols.items()
+            ]
+        else:
+            pair = CONTINUOUS.fullmatch(name) if self._market == "usdm" else None
+            market = self._symbols.get(pair[1] if pair else name.partition("@")[0])
+            if market is None:
+                return False
+            if pair is None:
+                sources.append((market, name, hub.on_message))
+            else:
+                sources.append(
+                    (
+                        market,
+                        f"{pair[1]}@kline_{pair[2]}",
+                        lambda told: hub.on_message(continuous(name, told)),
+                    )
+                )
+        found = [source for source in sources if source[0].listen(source[1], source[2])]
+        if found or every is not None:
+            self._sources[name] = found
+            return True
+        return False

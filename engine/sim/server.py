@@ -182,32 +182,26 @@ class Server:
         self._pace = pace
         self._ssl_context = ssl_context
 
-    async def run(self, host: str, port: int, on_ready: Callable[[str, int], None]) -> None:
+    async def run(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
         """
         Serve until cancelled.
 
         Parameters
         ----------
-        host, port
-            Where to listen; port 0 lets the system choose.
+        listener : socket
+            Bound to an address; the server closes it.
         on_ready : callable
-            Called with host and port once connections are taken.
-
-        Raises
-        ------
-        OSError
-            The address cannot be listened on.
+            Called once connections are taken.
         """
         application = web.Application(client_max_size=MAX_MESSAGE_BYTES)
         application.router.add_route("*", "/{path:.*}", self._on_request)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, port, ssl_context=self._ssl_context, backlog=1024)
+            site = web.SockSite(runner, listener, ssl_context=self._ssl_context, backlog=1024)
             await site.start()
-            name = runner.addresses[0]
             self.house.advance(self._pace.now_ns())
-            on_ready(str(name[0]), int(name[1]))
+            on_ready()
             await self._advance()
         finally:
             for session in tuple(self.house.sessions.values()):

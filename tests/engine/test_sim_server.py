@@ -7,8 +7,8 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -16,39 +16,12 @@ import pytest
 
 from engine.sim.answers import Answer, OutText
 from engine.sim.house import House
-from engine.sim.markets import btcusdt
-from engine.sim.publicmarket import PublicMarket
-from engine.sim.server import MAX_UNSENT_BYTES, Pace, Server, frame
+from engine.sim.server import MAX_UNSENT_BYTES, frame
 from tests.engine.quietmarket import QuietMarket
+from tests.engine.served import crowd_house, serving
 
 WAIT_S = 10.0
 S = 1_000_000_000
-
-
-@asynccontextmanager
-async def serving(
-    house: House, *, speed: float = 1.0, ssl_context: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[Server, str]]:
-    """Serve a house while the body runs; yields the server and host:port."""
-    server = Server(house, Pace(time.time_ns(), speed), ssl_context=ssl_context)
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(
-        server.run("127.0.0.1", 0, lambda host, port: ready.set_result(f"{host}:{port}"))
-    )
-    try:
-        async with asyncio.timeout(WAIT_S):
-            yield server, await ready
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-def crowd_house() -> House:
-    start_ns = time.time_ns()
-    return House(
-        [PublicMarket(btcusdt("spot"), 1, start_ns), PublicMarket(btcusdt("usdm"), 1, start_ns)], api_key="k"
-    )
 
 
 def run(body: Callable[[], object]) -> None:
