@@ -116,7 +116,7 @@ def run(
         wanted = seconds if seconds is not None else "60s" if is_demo else None
         job = RunJob(
             config=load_config(config, name, os.environ),
-            seconds=None if wanted is None else _seconds(wanted),
+            seconds=None if wanted is None else seconds_of(wanted),
             record=record,
             on_stop="protect" if on_stop is OnStopName.PROTECT else "flatten",
             wall_ns=time.time_ns(),
@@ -219,7 +219,8 @@ def _tell(config: Path | None, words: list[str]) -> bytes:
     return send_command(socket_path(settings.instance, settings.run_dir), command, 2.0)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """Return the time of ``--for`` in seconds; a sentence if it is none."""
     from engine.errors import InputError
 
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}

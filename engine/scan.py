@@ -23,6 +23,7 @@ MINUTE_S: Final = 60
 FIVE_MINUTES_S: Final = 300
 HOUR_S: Final = 3600
 MONEY: Final = 10**MONEY_DIGITS
+RATE_BPS: Final = 10_000  # funding rates are whole numbers of 10^-8
 SCAN_VERSION: Final = 1
 
 
@@ -47,7 +48,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     age_s : since the last message of any kind.
     covered_s : how long trades have been watched; a longer window holds no more than this.
     gap_s : since trades were last known to be missing; None if never.
-    change_pct : mid against the venue's price of 24 h ago.
+    change_pct : mid against the venue's price of 24 h ago, as its ticker tells it.
     whale_5m, whale_1h : whales bought minus sold, quote.
     delta_1m, delta_5m : takers bought minus sold, quote.
     trades_s, quote_s : trades and traded quote per second, over 10 s.
@@ -63,8 +64,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Exact: whale flow, of the sweeps that the market called whales; the base quantity behind the deltas.
     In quote a delta is counted at the mid of each sample, so it is off by up to half a spread of the traded
     volume and the move within a sample. `trades_s` counts prints: one aggregate counts once.
-    Blind to: whales split over time, whales and trades lost while no stream was there (`gap_s` says when, a
-    later filled gap does not enter the windows), prints that do not teach (USD-M `X` other than MARKET).
+    Blind to: whales split over time, whales and trades lost while no stream was there (`gap_s` says when;
+    trades that came back later do not enter the windows, nor does the sample in which they came), prints that
+    do not teach (USD-M `X` other than MARKET).
     """
 
     symbol: str
@@ -146,12 +148,13 @@ class Window:
 class _Tracked:
     """What is summed up of one market while it is watched."""
 
-    __slots__ = ("cvd", "delta", "first_ns", "gap_ns", "market", "missing", "whale")
+    __slots__ = ("cvd", "delta", "filled", "first_ns", "gap_ns", "market", "missing", "whale")
 
     def __init__(self) -> None:
         self.market: Market | None = None
         self.cvd = 0
         self.missing = 0
+        self.filled = 0
         self.first_ns = 0
         self.gap_ns = 0
         self.delta = Window(FIVE_MINUTES_S)
@@ -164,11 +167,17 @@ class _Tracked:
         if market is not self.market:
             # The first one, or the instrument began a new epoch: its sums start anew, in its own units.
             self.market, self.cvd, self.missing = market, market.cvd, market.flow.missing_ids
+            self.filled = market.missing_trades.filled
             self.first_ns = self.first_ns or now_ns
             return
         if market.flow.missing_ids != self.missing:
             self.missing, self.gap_ns = market.flow.missing_ids, now_ns
         change = market.cvd - self.cvd
+        if market.missing_trades.filled != self.filled:
+            # The CVD learned of trades of another time; what was traded meanwhile cannot be told from them.
+            self.filled, self.gap_ns = market.missing_trades.filled, now_ns
+            self.cvd += change
+            return
         if change == 0:
             return
         has_mid = market.is_valid and market.best_bid and market.best_ask
@@ -313,7 +322,17 @@ def _with_book(row: Row, market: Market, mid: float) -> Row:
         poc_bps=None if profile is None else distance(profile.poc),
         vah_bps=None if profile is None else distance(profile.vah),
         val_bps=None if profile is None else distance(profile.val),
+        change_pct=_change_pct(market),
+        funding_bps=None if market.context.funding_rate is None else market.context.funding_rate / RATE_BPS,
+        premium_bps=finite(market.context.premium_bps),
     )
+
+
+def _change_pct(market: Market) -> float | None:
+    day = market.context.day
+    if day is None or day.open <= 0:
+        return None
+    return (0.5 * (market.best_bid + market.best_ask) / day.open - 1) * 100
 
 
 def _money(product: int, market: Market) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text
 from engine.alerts import Alert
 from engine.ladder import LadderRow, LadderState, Print
 from engine.runreport import clock_text, price_text
-from engine.scan import FIVE_MINUTES_S, HOUR_S, MINUTE_S, Row
+from engine.scan import FIVE_MINUTES_S, HOUR_S, MINUTE_S, Row, column_named
 from engine.watchkeys import WatchKeys
 
 LEAST_COLUMNS: Final = 60
@@ -396,3 +396,8 @@ def _print_line(one: Print, state: LadderState, width: int) -> Text:
     if len(text) + 1 + len(price) <= width:
         text = f"{text} {price}"
     return Text(text, f"{'bold reverse ' if one.is_whale else ''}{_SIDES[one.side]}")
+
+
+def column_to_sort(name: str) -> str | None:
+    """Return the column that a user means, None if the table has no such one."""
+    return column_named(name, [column.name for column in COLUMNS])

@@ -29,6 +29,7 @@ NATIVE_FLOORS: dict[str, int] = {
     "market": 5,
     **dict.fromkeys(("playback", "warmup"), 6),
     "router": 6,
+    "listener": 7,
 }
 ENGINE_FLOORS: dict[str, int] = {
     "errors": 0,
@@ -92,6 +93,8 @@ ENGINE_FLOORS: dict[str, int] = {
     "orchestrator": 6,
     **dict.fromkeys(("observers.recorder", "observers.tapefile", "observers.tapewriter"), 6),
     **dict.fromkeys(("restart", "trading"), 7),
+    **dict.fromkeys(("ingest.dial", "ingest.picows_transport", "ingest.websockets_transport"), 7),
+    "ingest.aiohttp_http": 7,
     **dict.fromkeys(("ingest.intake", "ingest.status", "ingest.deadlines", "ingest.handover"), 7),
     **dict.fromkeys(("ingest.book_sync", "ingest.trade_sync"), 7),
     "scan": 4,
@@ -110,7 +113,8 @@ ENGINE_FLOORS: dict[str, int] = {
     "simjob": 12,
     "ending": 12,
     "operate": 13,
-    "cli": 14,
+    "listen": 14,
+    "cli": 15,
 }
 FLOORS = {"native": NATIVE_FLOORS, "engine": ENGINE_FLOORS}
 
@@ -125,6 +129,7 @@ STRATEGIES_SEEN_BY = ("replay.", "corridor", "app", "cli")
 # Third parties, by room or by package; a room that is not listed uses none.
 THIRD_PARTIES: dict[str, frozenset[str]] = {
     "native": frozenset({"libc", "cpython", "cython", "posix", "numpy"}),
+    "native.listener": frozenset({"libc", "cpython", "cython", "picows"}),
     "engine.signals": frozenset({"msgspec"}),
     "engine.instruments": frozenset({"msgspec", "orjson"}),
     "engine.config": frozenset({"msgspec"}),
@@ -138,6 +143,9 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.restart": frozenset({"msgspec"}),
     "engine.venues": frozenset({"msgspec", "orjson"}),
     "engine.ingest.listing": frozenset({"msgspec"}),
+    "engine.ingest.picows_transport": frozenset({"picows"}),
+    "engine.ingest.websockets_transport": frozenset({"websockets"}),
+    "engine.ingest.aiohttp_http": frozenset({"aiohttp", "yarl"}),
     "engine.orchestrator": frozenset({"msgspec"}),
     "engine.ingest": frozenset({"msgspec"}),
     "engine.replay": frozenset({"msgspec", "numpy", "orjson", "zstandard"}),
@@ -155,7 +163,7 @@ THIRD_PARTIES: dict[str, frozenset[str]] = {
     "engine.shell": frozenset({"msgspec", "uvloop"}),
     "engine.simjob": frozenset({"msgspec", "uvloop"}),
     "engine.sim.server": frozenset({"aiohttp"}),
-    **dict.fromkeys(("engine.ending", "engine.operate"), frozenset({"msgspec", "typer"})),
+    **dict.fromkeys(("engine.ending", "engine.operate", "engine.listen"), frozenset({"msgspec", "typer"})),
     "engine.cli": frozenset({"rich", "typer"}),
 }
 OUTSIDE_WORLD = frozenset(

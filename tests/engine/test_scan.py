@@ -27,7 +27,7 @@ from engine.scan import (
 from engine.signals import MarketKind
 from tests.engine.order_values import instrument
 from tests.engine.played_markets import CAPTURED, PlayedMarkets, recorded
-from tests.engine.recordings import START_NS, depth, spot_session, trade
+from tests.engine.recordings import START_NS, depth, spot_session, trade, usdm_session
 
 S = 1_000_000_000
 
@@ -288,3 +288,74 @@ def test_new_epoch_of_an_instrument_begins_its_sums_anew_in_its_own_units() -> N
     played.lanes[0].market = other.lanes[0].market
     scan.sample(START_NS + 2 * S)
     assert scan.rows(START_NS + 2 * S)[0].delta_1m == 60_000
+
+
+def test_day_funding_and_premium_are_those_the_venue_tells() -> None:
+    one = instrument(price_digits=1, quantity_digits=3, tick=1)
+    start = START_NS + S
+    ms = start // 1_000_000
+    mark = {"e": "markPriceUpdate", "E": ms, "s": "BTCUSDT", "p": "60060.0", "i": "60000.0", "P": "60000.0"}
+    day = {
+        **{
+            "e": "24hrTicker",
+            "E": ms,
+            "s": "BTCUSDT",
+            "p": "1",
+            "P": "1",
+            "w": "1",
+            "c": "60000.0",
+            "Q": "1",
+        },
+        **{"o": "50000.0", "h": "61000.0", "l": "49000.0", "v": "1.000", "q": "1.0", "O": 1, "C": ms},
+        **{"F": 1, "L": 2, "n": 2},
+    }
+    told = [
+        {"stream": "btcusdt@markPrice@1s", "data": mark | {"r": "0.00012500", "T": ms + 3_600_000}},
+        {"stream": "btcusdt@ticker", "data": day},
+    ]
+    played = PlayedMarkets(
+        [(one, [*lines(usdm_session()), *(Line(start + i, orjson.dumps(m), "") for i, m in enumerate(told))])]
+    )
+    scan = Scan(played.lanes)
+    played.play_until(START_NS + 500_000_000)
+    before = scan.rows(START_NS + 500_000_000)[0]
+    assert (before.change_pct, before.funding_bps, before.premium_bps) == (None, None, None)
+    played.play_until(start + 5)
+    row = scan.rows(start + 5)[0]
+    assert row.state == "live", played.lanes[0].market.gaps
+    assert row.funding_bps == pytest.approx(1.25)
+    assert row.premium_bps == pytest.approx(10.0)
+    assert row.mid is not None
+    assert row.change_pct == pytest.approx((row.mid / 50_000 - 1) * 100)
+
+
+def test_trades_that_come_back_late_are_no_flow_of_now() -> None:
+    start = START_NS + S
+    ids = [10, 11, 15, 16]
+    trades = [at(trade("BTCUSDT", number, "60000.01", "1"), start + i * S) for i, number in enumerate(ids)]
+    played, scan = scan_of([*lines(spot_session()), *trades])
+    for second in range(3):
+        played.play_until(start + second * S)
+        scan.sample(start + second * S)
+    assert scan.rows(start + 2 * S)[0].delta_1m == 120_000  # two after the first
+    body = [
+        {
+            "id": number,
+            "price": "60000.01",
+            "qty": "50",
+            "time": (start + S) // 1_000_000,
+            "isBuyerMaker": False,
+        }
+        for number in (12, 13, 14)
+    ]
+    market = played.lanes[0].market
+    before = market.cvd
+    assert market.on_trades(orjson.dumps(body), start + 2 * S + 1) == 3
+    assert market.cvd > before
+    scan.sample(start + 2 * S + 2)
+    row = scan.rows(start + 2 * S + 2)[0]
+    assert row.delta_1m == 120_000
+    assert row.gap_s == 0.0
+    played.play_until(start + 3 * S)
+    scan.sample(start + 3 * S)
+    assert scan.rows(start + 3 * S)[0].delta_1m == 180_000
