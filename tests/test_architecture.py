@@ -20,15 +20,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NATIVE_FLOORS: dict[str, int] = {
     "events": 0,
     **dict.fromkeys(("fixed", "clock", "histogram", "cursor", "resting", "sharedfile"), 1),
-    **dict.fromkeys(("wire.binance_json", "sequence", "book", "profile", "bars", "flow", "alignment"), 2),
+    **dict.fromkeys(("wire.binance_fields", "wire.binance_json"), 2),
+    **dict.fromkeys(("sequence", "book", "profile", "bars", "flow", "alignment"), 2),
     **dict.fromkeys(("volatility", "triggers", "matching", "eventfile", "eventlog"), 2),
     **dict.fromkeys(("backlog", "crosscheck", "pulled", "venuetime", "ring", "control", "gate"), 2),
     **dict.fromkeys(("latency", "feedskew", "answers"), 2),
     **dict.fromkeys(("whale", "imbalance", "areas", "walk", "latebars"), 3),
     **dict.fromkeys(("entry", "tradegaps", "context", "refresh"), 4),
     "market": 5,
-    **dict.fromkeys(("playback", "warmup"), 6),
-    "router": 6,
+    **dict.fromkeys(("playback", "warmup", "router"), 6),
     "listener": 7,
 }
 ENGINE_FLOORS: dict[str, int] = {
@@ -93,8 +93,7 @@ ENGINE_FLOORS: dict[str, int] = {
     "orchestrator": 6,
     **dict.fromkeys(("observers.recorder", "observers.tapefile", "observers.tapewriter"), 6),
     **dict.fromkeys(("restart", "trading"), 7),
-    **dict.fromkeys(("ingest.dial", "ingest.picows_transport", "ingest.websockets_transport"), 7),
-    "ingest.aiohttp_http": 7,
+    **{f"ingest.{room}": 7 for room in ("dial", "picows_transport", "websockets_transport", "aiohttp_http")},
     **dict.fromkeys(("ingest.intake", "ingest.status", "ingest.deadlines", "ingest.handover"), 7),
     **dict.fromkeys(("ingest.book_sync", "ingest.trade_sync"), 7),
     "scan": 4,
