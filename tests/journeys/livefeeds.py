@@ -178,7 +178,7 @@ Story = Callable[["Journey"], Awaitable[None]]
 
 
 class Journey:
-    """One engine on one venue with one symbol, from its start to its end."""
+    """One engine on one venue, from start to end; one symbol is watched, its neighbours only listened to."""
 
     def __init__(
         self,
@@ -190,6 +190,7 @@ class Journey:
         latency: Latency | None = None,
         ahead_s: float = 0.0,
         sweep_rate: float = 2.0,
+        neighbours: Sequence[str] = (),
     ) -> None:
         self.loop = VirtualLoop(START_NS)
         self.clock = LoopClock(self.loop, round(ahead_s * NS))
@@ -199,7 +200,8 @@ class Journey:
         self.faults = Faults(
             script, start_ns=START_NS, seed=seed, on_clock=self._set_clock, on_stall=self._stall
         )
-        self.house = House([self.market], api_key="key", faults=self.faults)
+        others = [WatchedMarket(symbol, market, seed) for symbol in neighbours]
+        self.house = House([self.market, *others], api_key="key", faults=self.faults)
         self.world = VenueOnLoop(self.loop, self.house)
         self.frames = HouseFrames(self.world, latency, seed=seed)
         self.http = HouseHttp(self.world, self.clock, latency, seed=seed)
@@ -211,9 +213,13 @@ class Journey:
             address="start",
             now_ns=START_NS,
         )
-        self.instrument: Instrument = from_exchange_info(info.body, SYMBOL, self.kind)
+        instruments = [
+            from_exchange_info(info.body, symbol, self.kind, index)
+            for index, symbol in enumerate((SYMBOL, *neighbours))
+        ]
+        self.instrument: Instrument = instruments[0]
         self.live = Watched(
-            instruments=[self.instrument],
+            instruments=instruments,
             config=replace(Config(), feed=feed),
             clock=self.clock,
             frames=WatchedTransport(self.frames, self.look),
