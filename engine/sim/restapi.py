@@ -295,7 +295,7 @@ def _funding_info(venue: Venue, _parameters: Parameters) -> object:
             "symbol": market.symbol,
             "adjustedFundingRateCap": "0.02000000",
             "adjustedFundingRateFloor": "-0.02000000",
-            "fundingIntervalHours": market.info().get("fundingIntervalHours", 8),
+            "fundingIntervalHours": market.funding_hours,
             "disclaimer": False,
         }
         for market in venue.symbols.values()

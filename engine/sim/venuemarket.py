@@ -24,6 +24,9 @@ class VenueMarket(Protocol):
     @property
     def next_ns(self) -> int: ...
 
+    @property
+    def funding_hours(self) -> int: ...
+
     def advance(self, now_ns: int) -> None: ...
 
     def listen(self, stream: str, sink: Sink) -> bool:

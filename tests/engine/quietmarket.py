@@ -26,6 +26,7 @@ class QuietMarket:
         self.market = market
         self.sinks: dict[str, list[Callable[[Told], object]]] = {}
         self.plan: list[tuple[int, str, str]] = []
+        self.funding_hours = 8
 
     @property
     def next_ns(self) -> int:
