@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -186,7 +187,10 @@ def ladder_lines(
     """Return the ladder as lines of a terminal; `row` is the scanner's of the same market."""
     foot = [*(_alert_line(alert) for alert in reversed(alerts[-1:])), Text(LADDER_KEYS, "dim")]
     left = [_ladder_line(one, state, bar) for one in state.rows] or [Text("no whole book yet", "bold yellow")]
-    right = [Text(f"prints from {short(state.big_quote)}, W whale", "dim")]
+    what = f"prints from {short(state.big_quote)}, W whale"
+    if math.isnan(state.big_quote):
+        what = "no whale threshold yet"
+    right = [Text(what, "dim")]
     right.extend(_print_line(one, state, width - LADDER_COLUMNS - 1) for one in state.prints)
     heads = ("price", "size", "+now", "-now", "+5s", "-5s", "volume")
     widths = (10, 6, 6, 6, 6, 6, BAR_WIDTH)
@@ -250,7 +254,7 @@ def cell_text(row: Row, column: Column) -> str:
 
 def short(value: float, sign: str = "") -> str:
     """Return a number in at most three significant digits and a unit: k, M, B, T."""
-    if value != value:  # noqa: PLR0124  (NaN, the one number unlike itself)
+    if math.isnan(value):
         return UNKNOWN
     size = abs(value)
     for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -359,3 +359,8 @@ def test_trades_that_come_back_late_are_no_flow_of_now() -> None:
     played.play_until(start + 3 * S)
     scan.sample(start + 3 * S)
     assert scan.rows(start + 3 * S)[0].delta_1m == 180_000
+
+
+def test_every_column_is_explained_where_a_user_looks() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "watch.md").read_text()
+    assert [name for name in (*Row.__struct_fields__, *SHORT_NAMES) if f"`{name}`" not in text] == []
