@@ -96,6 +96,7 @@ ENGINE_FLOORS: dict[str, int] = {
     **{f"ingest.{room}": 7 for room in ("dial", "picows_transport", "websockets_transport", "aiohttp_http")},
     **dict.fromkeys(("ingest.intake", "ingest.status", "ingest.deadlines", "ingest.handover"), 7),
     **dict.fromkeys(("ingest.book_sync", "ingest.trade_sync"), 7),
+    **{f"ingest.{room}": 7 for room in ("streams", "connection", "carrier", "history", "asking", "feed")},
     "scan": 4,
     "pair": 5,
     **dict.fromkeys(("alerts", "ladder", "watchkeys"), 5),

@@ -2,45 +2,10 @@
 
 from cython cimport final
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcmp
 
-from native.cursor cimport Cursor, Spans, has, letter_of
+from native.cursor cimport Cursor, Spans, has
 from native.events cimport Level, Message
-
-
-# Places in Spans of the keys that are longer than a letter.
-cdef enum:
-    KEY_PU = 1
-    KEY_BIDS = 2
-    KEY_ASKS = 3
-    KEY_LAST_UPDATE_ID = 4
-    KEY_SYMBOL = 5
-    KEY_STREAM = 6
-    KEY_DATA = 7
-    KEY_NQ = 8
-    KEY_AP = 9
-
-
-cdef inline int place_of(const char* key, int64_t length) noexcept nogil:
-    if length <= 1:
-        return letter_of(key, length)
-    if length == 2:
-        if key[0] == c'p' and key[1] == c'u':
-            return KEY_PU
-        if key[0] == c'n' and key[1] == c'q':
-            return KEY_NQ
-        return KEY_AP if key[0] == c'a' and key[1] == c'p' else 0
-    if length == 4:
-        if memcmp(key, b"data", 4) == 0:
-            return KEY_DATA
-        if memcmp(key, b"bids", 4) == 0:
-            return KEY_BIDS
-        return KEY_ASKS if memcmp(key, b"asks", 4) == 0 else 0
-    if length == 6:
-        if memcmp(key, b"stream", 6) == 0:
-            return KEY_STREAM
-        return KEY_SYMBOL if memcmp(key, b"symbol", 6) == 0 else 0
-    return KEY_LAST_UPDATE_ID if length == 12 and memcmp(key, b"lastUpdateId", 12) == 0 else 0
+from native.wire.binance_fields cimport KEY_ASKS, KEY_BIDS, KEY_DATA, KEY_STREAM
 
 
 cdef inline bint is_list_of_levels(int place) noexcept nogil:
@@ -87,9 +52,6 @@ cdef class BinanceJson:
     cdef void _trade(self, bint is_aggregate) noexcept nogil
     cdef void _ticker(self) noexcept nogil
     cdef void _kline(self) noexcept nogil
-    cdef void _mark(self) noexcept nogil
-    cdef void _force(self) noexcept nogil
-    cdef void _day(self) noexcept nogil
     cdef void _step_inside(self, int key) noexcept nogil
     cdef void _check_symbol(self, int key) noexcept nogil
     cdef void _check_stream(self) noexcept nogil
@@ -97,7 +59,6 @@ cdef class BinanceJson:
     cdef void _integer(self, int key, int64_t* out) noexcept nogil
     cdef void _time(self, int key, bint is_needed, int64_t* out_ns) noexcept nogil
     cdef void _decimal(self, int key, bint is_price, int64_t* out) noexcept nogil
-    cdef void _scaled(self, int key, int digits, bint is_needed, int64_t* out) noexcept nogil
     cdef void _interval(self, int key, int64_t* out_ns) noexcept nogil
     cdef bint _flag(self, int key) noexcept nogil
 

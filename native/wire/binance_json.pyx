@@ -9,34 +9,24 @@ two ways (a key that stands twice, an escape in a name) is refused.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
-from libc.stdint cimport INT64_MAX
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from native.cursor cimport (
-    at_value_end, broken, clear, flag_of, has, is_digit, name_of, note, peek, skip_value, take, take_here, take_name,
+    broken, clear, flag_of, has, is_digit, name_of, note, peek, skip_value, take, take_here, take_name,
 )
 from native.events cimport (
-    CONTEXT_DIGITS, DAY_DIGITS, BookTicker, DayTicker, DepthUpdate, ForceOrder, Kline, MESSAGE_DAY, MESSAGE_DEPTH,
-    MESSAGE_FORCE, MESSAGE_KLINE, MESSAGE_MARK, MESSAGE_NONE, MESSAGE_PARTIAL, MESSAGE_SNAPSHOT, MESSAGE_TICKER,
-    MESSAGE_TRADE, MarkPrice, PARSE_CAPACITY, PARSE_EXCESS_DIGITS, PARSE_FOREIGN,
-    PARSE_MISSING, PARSE_OK, PARSE_OVERFLOW, PARSE_SYNTAX, PARSE_TRUNCATED, Side, Trade,
+    BookTicker, DepthUpdate, Kline, MESSAGE_DAY, MESSAGE_DEPTH, MESSAGE_FORCE, MESSAGE_KLINE, MESSAGE_MARK,
+    MESSAGE_NONE, MESSAGE_PARTIAL, MESSAGE_SNAPSHOT, MESSAGE_TICKER, MESSAGE_TRADE, PARSE_CAPACITY,
+    PARSE_EXCESS_DIGITS, PARSE_FOREIGN, PARSE_MISSING, PARSE_OK, PARSE_SYNTAX, Side, Trade,
 )
-from native.fixed cimport (
-    DECIMAL_FLOORED, DECIMAL_OK, DECIMAL_OVERFLOW, DECIMAL_TRUNCATED, read_decimal, read_integer,
+from native.fixed cimport DECIMAL_FLOORED, DECIMAL_OK, read_decimal
+from native.wire.binance_fields cimport (
+    KEY_LAST_UPDATE_ID, KEY_NQ, KEY_PU, KEY_SYMBOL, day_of, force_of, from_decimal, integer_of, is_name, mark_of,
+    object_of, place_of, time_of,
 )
 
 from native.events import MessageKind, ParseStatus
-
-
-cdef inline bint is_name(const char* name, int64_t length, const char* wanted, int64_t n) noexcept nogil:
-    return length == n and memcmp(name, wanted, n) == 0
-
-
-cdef inline int from_decimal(int status) noexcept nogil:
-    if status == DECIMAL_OVERFLOW:
-        return PARSE_OVERFLOW
-    return PARSE_TRUNCATED if status == DECIMAL_TRUNCATED else PARSE_SYNTAX
 
 
 cdef inline int64_t ns_of_unit(char letter) noexcept nogil:
@@ -303,11 +293,25 @@ cdef class BinanceJson:
             elif is_name(event, length, b"kline", 5):
                 self._kline()
             elif is_name(event, length, b"markPriceUpdate", 15):
-                self._mark()
+                self._check_symbol(c's')
+                if self._status == PARSE_OK:
+                    self._status = mark_of(spans, self._end, &self.message.mark)
+                if self._status == PARSE_OK:
+                    self.message.kind = MESSAGE_MARK
             elif is_name(event, length, b"24hrTicker", 10):
-                self._day()
+                self._check_symbol(c's')
+                if self._status == PARSE_OK:
+                    self._status = day_of(spans, self._end, self._price_digits, &self.message.day)
+                if self._status == PARSE_OK:
+                    self.message.kind = MESSAGE_DAY
             elif is_name(event, length, b"forceOrder", 10):
-                self._force()
+                self._time(c'E', False, &self.message.force.event_ns)
+                self._step_inside(c'o')
+                self._check_symbol(c's')
+                if self._status == PARSE_OK:
+                    self._status = force_of(self._spans, self._end, self._quantity_digits, &self.message.force)
+                if self._status == PARSE_OK:
+                    self.message.kind = MESSAGE_FORCE
 
     cdef void _depth(self) noexcept nogil:
         cdef DepthUpdate* depth = &self.message.depth
@@ -407,114 +411,11 @@ cdef class BinanceJson:
         if self._status == PARSE_OK:
             self.message.kind = MESSAGE_KLINE
 
-    cdef void _mark(self) noexcept nogil:
-        cdef MarkPrice* mark = &self.message.mark
-        self._check_symbol(c's')
-        self._time(c'E', False, &mark.venue_ns)
-        self._scaled(c'p', CONTEXT_DIGITS, True, &mark.mark)
-        self._scaled(KEY_AP, CONTEXT_DIGITS, False, &mark.average)
-        self._scaled(c'i', CONTEXT_DIGITS, False, &mark.index)
-        self._scaled(c'P', CONTEXT_DIGITS, False, &mark.settle)
-        # A delivery contract says `"r":"","T":0`.
-        mark.funding_rate = 0
-        mark.has_funding = has(self._spans, c'r') and not (
-            self._spans.at[<int>c'r'][0] == c'"' and self._spans.at[<int>c'r'][1] == c'"')
-        if mark.has_funding:
-            self._scaled(c'r', CONTEXT_DIGITS, True, &mark.funding_rate)
-        self._time(c'T', False, &mark.next_funding_ns)
-        if self._status == PARSE_OK:
-            self.message.kind = MESSAGE_MARK
-
-    cdef void _force(self) noexcept nogil:
-        cdef ForceOrder* force = &self.message.force
-        cdef const char* name
-        cdef int64_t length
-        self._time(c'E', False, &force.event_ns)
-        self._step_inside(c'o')
-        self._check_symbol(c's')
-        if self._status == PARSE_OK:
-            self._status = name_of(self._spans, c'S', self._end, &name, &length)
-        if self._status == PARSE_OK:
-            if is_name(name, length, b"BUY", 3):
-                force.side = Side.BUY
-            elif is_name(name, length, b"SELL", 4):
-                force.side = Side.SELL
-            else:
-                self._status = PARSE_SYNTAX
-        self._time(c'T', True, &force.venue_ns)
-        self._scaled(c'p', CONTEXT_DIGITS, True, &force.price)
-        self._scaled(KEY_AP, CONTEXT_DIGITS, False, &force.average_price)
-        self._scaled(c'q', self._quantity_digits, True, &force.quantity)
-        self._scaled(c'l', self._quantity_digits, False, &force.last_quantity)
-        self._scaled(c'z', self._quantity_digits, False, &force.filled_quantity)
-        force.is_filled = 0
-        if self._status == PARSE_OK and has(self._spans, c'X'):
-            self._status = name_of(self._spans, c'X', self._end, &name, &length)
-            force.is_filled = self._status == PARSE_OK and is_name(name, length, b"FILLED", 6)
-        if self._status == PARSE_OK and (
-                force.price < 0 or force.average_price < 0 or force.quantity < 0 or force.last_quantity < 0
-                or force.filled_quantity < 0):
-            self._status = PARSE_SYNTAX
-        if self._status == PARSE_OK:
-            self.message.kind = MESSAGE_FORCE
-
-    cdef void _day(self) noexcept nogil:
-        # Prices may be finer than a tick that grew within the day; they are cut, for nothing is decided on them.
-        cdef DayTicker* day = &self.message.day
-        self._check_symbol(c's')
-        self._time(c'E', False, &day.venue_ns)
-        self._scaled(c'c', self._price_digits, True, &day.last)
-        self._scaled(c'o', self._price_digits, True, &day.open)
-        self._scaled(c'h', self._price_digits, True, &day.high)
-        self._scaled(c'l', self._price_digits, True, &day.low)
-        self._scaled(c'v', DAY_DIGITS, True, &day.volume)
-        self._scaled(c'q', DAY_DIGITS, True, &day.quote_volume)
-        self._integer(c'n', &day.n_trades)
-        self._time(c'O', False, &day.open_ns)
-        self._time(c'C', False, &day.close_ns)
-        if self._status == PARSE_OK and (
-                day.last < 0 or day.open < 0 or day.high < 0 or day.low < 0 or day.volume < 0 or day.quote_volume < 0):
-            self._status = PARSE_SYNTAX
-        if self._status == PARSE_OK:
-            self.message.kind = MESSAGE_DAY
-
     cdef void _step_inside(self, int key) noexcept nogil:
         # The object under `key` is the one whose values are read from here on.
-        cdef Cursor c
-        cdef const char* name
-        cdef int64_t length
-        cdef int place
-        if self._status != PARSE_OK:
-            return
-        if not has(self._spans, key):
-            self._status = PARSE_MISSING
-            return
-        c.p = self._spans.at[key]
-        c.end = self._end
-        self._spans = &self._inner
-        clear(&self._inner)
-        if not take(&c, c'{'):
-            self._status = broken(&c)
-            return
-        if take(&c, c'}'):
-            return
-        while True:
-            if not take_name(&c, &name, &length) or not take(&c, c':') or peek(&c) < 0:
-                break
-            place = place_of(name, length)
-            if place:
-                if has(&self._inner, place):
-                    self._status = PARSE_SYNTAX
-                    return
-                note(&self._inner, place, c.p)
-            if not skip_value(&c):
-                break
-            if take(&c, c','):
-                continue
-            if take(&c, c'}'):
-                return
-            break
-        self._status = broken(&c)
+        if self._status == PARSE_OK:
+            self._status = object_of(self._spans, key, self._end, &self._inner)
+            self._spans = &self._inner
 
     # The rest read one value of `_spans` each, and do nothing once something was wrong.
 
@@ -552,34 +453,13 @@ cdef class BinanceJson:
             self._status = PARSE_SYNTAX
 
     cdef void _integer(self, int key, int64_t* out) noexcept nogil:
-        cdef const char* p
-        cdef int status
-        if self._status != PARSE_OK:
-            return
-        if not has(self._spans, key):
-            self._status = PARSE_MISSING
-            return
-        p = self._spans.at[key]
-        status = read_integer(&p, self._end, out)
-        if status != DECIMAL_OK:
-            self._status = from_decimal(status)
-        elif not at_value_end(p, self._end):
-            self._status = PARSE_SYNTAX
+        if self._status == PARSE_OK:
+            self._status = integer_of(self._spans, key, self._end, out)
 
     cdef void _time(self, int key, bint is_needed, int64_t* out_ns) noexcept nogil:
-        # Streams speak milliseconds, with `timeUnit=MICROSECOND` microseconds: told apart by size.
-        cdef int64_t value = 0, unit
         out_ns[0] = 0
-        if not (is_needed or has(self._spans, key)):
-            return
-        self._integer(key, &value)
-        if self._status != PARSE_OK:
-            return
-        unit = 1000 if value >= 100000000000000LL else 1000000
-        if value > INT64_MAX // unit:
-            self._status = PARSE_OVERFLOW
-        else:
-            out_ns[0] = value * unit
+        if self._status == PARSE_OK:
+            self._status = time_of(self._spans, key, self._end, is_needed, out_ns)
 
     cdef void _decimal(self, int key, bint is_price, int64_t* out) noexcept nogil:
         cdef const char* p
@@ -603,32 +483,6 @@ cdef class BinanceJson:
             if is_price:
                 self._status = PARSE_EXCESS_DIGITS
             self._floored += 1
-
-    cdef void _scaled(self, int key, int digits, bint is_needed, int64_t* out) noexcept nogil:
-        # A decimal that may be negative, in units of 10^-digits; what is finer is cut off toward zero.
-        cdef const char* p
-        cdef bint is_negative
-        cdef int status
-        out[0] = 0
-        if self._status != PARSE_OK:
-            return
-        if not has(self._spans, key):
-            if is_needed:
-                self._status = PARSE_MISSING
-            return
-        p = self._spans.at[key]
-        if p[0] != c'"':
-            self._status = PARSE_SYNTAX
-            return
-        is_negative = p[1] == c'-'
-        p += 2 if is_negative else 1
-        status = read_decimal(&p, self._end, digits, out)
-        if status > DECIMAL_FLOORED:
-            self._status = from_decimal(status)
-        elif p >= self._end or p[0] != c'"':
-            self._status = PARSE_SYNTAX
-        elif is_negative:
-            out[0] = -out[0]
 
     cdef void _interval(self, int key, int64_t* out_ns) noexcept nogil:
         # `15m`: one or two digits and a letter.

@@ -1,0 +1,1 @@
+"""Stub of Binance's fields: nothing of it is for Python."""
