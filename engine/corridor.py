@@ -10,16 +10,19 @@ from typing import Final
 
 from engine.clock import VirtualClock
 from engine.config import ScalperSettings, market_settings
-from engine.errors import InputError
+from engine.errors import InputError, StateError
 from engine.facts import SessionFact
 from engine.inputs import (
     CommandInput,
+    ContextInput,
     EndInput,
     Input,
+    InstrumentInput,
     LagInput,
     ReportInput,
     RestoreInput,
     SessionInput,
+    TradesInput,
     TradingInput,
     WantedInput,
     WarmUpInput,
@@ -55,6 +58,7 @@ class Lane:
 
     __slots__ = (
         "_clock",
+        "_config",
         "_outcomes",
         "_watch",
         "instrument",
@@ -76,17 +80,8 @@ class Lane:
         watch: Watch | None,
     ) -> None:
         self.instrument = instrument
-        self.market = Market(
-            symbol=instrument.symbol,
-            kind=int(instrument.kind),
-            index=instrument.index,
-            epoch=instrument.epoch,
-            price_digits=instrument.price_digits,
-            quantity_digits=instrument.quantity_digits,
-            tick=instrument.tick,
-            contract_size=float(instrument.contract_size) if instrument.kind is MarketKind.COINM else 0.0,
-            **asdict(market_settings(config, instrument.symbol, instrument.kind)),
-        )
+        self.market = _market_of(instrument, config)
+        self._config = config
         self.strategy = VolumeScalper(scalper)
         self.kinds = {kind.name.lower(): 0 for kind in FlowKind} | {"entry": 0, "veto": 0}
         self.refusals = {
@@ -96,6 +91,14 @@ class Lane:
         self._outcomes: list[Outcome] = []
         self._watch = watch
         self.orchestrator = Orchestrator((self.strategy,), clock, self._outcomes.append, trading)
+
+    def renew(self, instrument: Instrument) -> None:
+        """Take over what the venue now says; another epoch begins with an empty market in its own units."""
+        is_same = instrument.epoch == self.instrument.epoch
+        self.instrument = instrument
+        if not is_same:
+            self.drain()
+            self.market = _market_of(instrument, self._config)
 
     def decide(self, mask: int) -> None:
         """Decide what the market has to decide, at the market's own time."""
@@ -120,6 +123,20 @@ class Lane:
             if self._watch is not None:
                 self._watch(signal_record(outcome))
         self._outcomes.clear()
+
+
+def _market_of(instrument: Instrument, config: Config) -> Market:
+    return Market(
+        symbol=instrument.symbol,
+        kind=int(instrument.kind),
+        index=instrument.index,
+        epoch=instrument.epoch,
+        price_digits=instrument.price_digits,
+        quantity_digits=instrument.quantity_digits,
+        tick=instrument.tick,
+        contract_size=float(instrument.contract_size) if instrument.kind is MarketKind.COINM else 0.0,
+        **asdict(market_settings(config, instrument.symbol, instrument.kind)),
+    )
 
 
 class Corridor:
@@ -210,6 +227,16 @@ class Corridor:
         """Decide a mask that the market gave by another way than `on_read`."""
         self._decide(lane, mask)
 
+    def on_masks(self, _recv_ns: int, masks: Sequence[tuple[int, int]]) -> None:
+        """Decide what one read of a socket with streams of several instruments brought, in this order.
+
+        Parameters
+        ----------
+        masks : pairs of an instrument's index and its mask; the timers due by the read have run.
+        """
+        for index, mask in masks:
+            self._decide(self.lanes[index], mask)
+
     def apply(self, entry: Input) -> Change | None:
         """Take an input that is no frame; timers due by its time run before.
 
@@ -228,6 +255,12 @@ class Corridor:
         change = None
         if isinstance(entry, WarmUpInput):
             self._warm_up(entry)
+        elif isinstance(entry, TradesInput):
+            self._by_symbol[entry.symbol].market.on_trades(bytes(entry.body), entry.at_ns)
+        elif isinstance(entry, ContextInput):
+            self._by_symbol[entry.symbol].market.on_context(entry.what, bytes(entry.body))
+        elif isinstance(entry, InstrumentInput):
+            self._renew(entry.instrument)
         elif self.trading is not None:
             change = self._apply_to(self.trading, entry)
             self._rearm()
@@ -256,6 +289,16 @@ class Corridor:
             warm_up(market, bytes(entry.klines), bytes(entry.agg_trades))
         except ValueError as problem:
             raise InputError(f"The history of {entry.symbol} cannot be used: {problem}") from problem
+
+    def _renew(self, instrument: Instrument) -> None:
+        lane = self._by_symbol[instrument.symbol]
+        if self.trading is not None and instrument.epoch != lane.instrument.epoch:
+            raise StateError(
+                f"The filters of {instrument.symbol} changed while it is traded: end the engine and start it "
+                "again with the new ones.",
+                symbol=instrument.symbol,
+            )
+        lane.renew(instrument)
 
     def _apply_to(self, trading: Trading, entry: Input) -> Change | None:
         desk, at_ns = trading.desk, entry.at_ns

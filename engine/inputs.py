@@ -13,6 +13,7 @@ import msgspec
 
 from engine.commands import Command
 from engine.errors import InputError
+from engine.instruments import Instrument
 from engine.orders import RefusalReason, Report
 from engine.settings import Config
 
@@ -28,6 +29,7 @@ class RingKind(IntEnum):
     FACT = 4  # a JSON line of `engine.facts`
     OUTCOME = 5  # a signal or a veto, a JSON line of `engine.records`
     IN_FLIGHT = 6  # an order about to leave: `engine.facts.InFlight`
+    SNAPSHOT = 7  # a REST depth answer: its symbol, a space, its body; bodies do not name their symbol
 
 
 class SessionInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="session"):
@@ -113,6 +115,39 @@ class SendInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", ta
     status: int
 
 
+class TradesInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="trades"):
+    """Trades that the stream did not bring, as a REST endpoint of the venue gave them."""
+
+    at_ns: int
+    symbol: str
+    body: msgspec.Raw
+
+
+class ContextInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="context"):
+    """What was asked of the venue beside book and trades."""
+
+    at_ns: int
+    symbol: str
+    what: str  # open_interest, premium_index
+    body: msgspec.Raw
+
+
+class InstrumentInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="instrument"):
+    """Filters or status of an instrument are others than before, as exchangeInfo says."""
+
+    at_ns: int
+    instrument: Instrument
+
+
+class EventInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="event"):
+    """Something of the connection, for the one who reads the log; it changes no market."""
+
+    at_ns: int
+    symbol: str  # empty: of all
+    event: str
+    detail: str
+
+
 class EndInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="end"):
     """The last moment of the session: timers due by then have run."""
 
@@ -131,6 +166,10 @@ Input = (
     | LagInput
     | LookInput
     | SendInput
+    | TradesInput
+    | ContextInput
+    | InstrumentInput
+    | EventInput
     | EndInput
 )
 InputSink = Callable[[Input], None]
