@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from engine.instruments import from_exchange_info
@@ -18,6 +18,8 @@ from native.matching import Matching
 from tests.engine.public_reading import SECOND, START_NS, Ear, Row, book_of, follow, true_book
 
 MS = 1_000_000
+# An example takes a market's minutes: a failing one is told as it was found.
+QUICK = (Phase.explicit, Phase.generate)
 MARKETS: tuple[Market, ...] = ("spot", "usdm")
 BOTH = pytest.mark.parametrize("market", MARKETS)
 DIFFS: dict[Market, tuple[str, ...]] = {
@@ -54,7 +56,7 @@ def all_trades(public: PublicMarket, first_id: int) -> list[Row]:
     pauses=st.lists(st.integers(0, 700 * MS), min_size=4, max_size=4),
 )
 @example(market="usdm", symbol="THINUSDT", seed=0, pauses=[0, 0, 0, 0])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, phases=QUICK)
 def test_snapshot_and_any_chain_of_updates_give_the_crowds_book(
     market: Market, symbol: str, seed: int, pauses: list[int]
 ) -> None:
@@ -219,7 +221,7 @@ def aggregated(trades: list[Row], takers: list[int] | None) -> list[dict]:
     symbol=st.sampled_from(["SOLUSDT", "BTCUSDT"]),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, phases=QUICK)
 def test_aggregates_are_the_trades_merged_by_the_venues_rule(market: Market, symbol: str, seed: int) -> None:
     public = market_of(market, symbol, seed)
     takers: list[int] = []
@@ -359,7 +361,7 @@ def test_exchange_info_makes_the_instrument_and_says_what_was_set(market: Market
     market=st.sampled_from(MARKETS),
     seed=st.integers(0, 10_000),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, phases=QUICK)
 def test_any_symbol_has_a_market_that_lives(symbol: str, market: Market, seed: int) -> None:
     public = market_of(market, symbol, seed)
     public.advance(public.now_ns + 30 * SECOND)
