@@ -4,6 +4,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import orjson
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from engine.sim.klines import INTERVALS, close_of, open_of
 from engine.sim.markets import Market, spec_of
 from engine.sim.publicmarket import PublicMarket
+from engine.sim.told import Told
 from tests.engine.public_reading import SECOND, START_NS, Ear
 
 MS = 1_000_000
@@ -239,3 +241,16 @@ def test_candles_are_asked_for_by_time_and_number() -> None:
         public.klines("7m", None, None, 1)
     with pytest.raises(ValueError, match=r"Expected an interval of 1m, .*, found '1s'"):
         market_of("usdm").klines("1s", None, None, 1)
+
+
+@BOTH
+def test_running_candle_says_what_was_so_when_it_was_told_however_late_it_is_written(market: Market) -> None:
+    public = market_of(market)
+    told: list[tuple[Told, object]] = []
+    assert public.listen(
+        "thinusdt@kline_1m", lambda message: told.append((message, public.klines("1m", None, None, 1)[0][8]))
+    )
+    public.advance(START_NS + 19 * SECOND)
+    counts = [orjson.loads(message.encode())["k"]["n"] for message, _ in told]
+    assert counts == [count for _, count in told]
+    assert len(set(counts)) > 3
