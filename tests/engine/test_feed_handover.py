@@ -258,8 +258,9 @@ def test_old_connection_that_breaks_while_the_new_one_is_opening() -> None:
         await asyncio.sleep(0.003)
         old.end("its hour had come")
         await world.until_live(5)
-        await asyncio.sleep(3)
+        await asyncio.sleep(10)
         assert len(world.venue.links) == 1
+        assert world.told("taken_over") == []
         await world.settled()
 
     play(World(MarketKind.SPOT), script)

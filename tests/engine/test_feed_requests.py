@@ -7,6 +7,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from engine.instruments import Instrument
 from engine.signals import MarketKind
 from engine.venues.transport import HttpAnswer
 from tests.engine.feed_world import MS, SETTINGS, START_NS, World, ok, play, refused
@@ -290,6 +291,7 @@ def test_one_incomplete_listing_stops_no_stream() -> None:
         await asyncio.sleep(70)
         assert stream_state(world, DEPTH) == "speaking"
         assert all("UNSUBSCRIBE" not in str(asked) for link in world.venue.links for _, asked in link.asked)
+        assert [len(link.asked) for link in world.venue.links] == [1, 1]
         assert len(world.venue.opened) == 2
 
     play(World(MarketKind.USDM, ("BTCUSDT", "ETHUSDT")), script)
@@ -326,13 +328,36 @@ def test_new_filters_are_told_and_another_market_in_place_is_fed_from_then_on(ki
         assert len(world.venue.opened) == (1 if kind is MarketKind.SPOT else 2)
 
     class Rebuilding(World):
-        def on_instrument(self, found: object) -> None:
-            super().on_instrument(found)  # type: ignore[arg-type]
-            self.feed_lanes[0].market = self._market(found)  # type: ignore[arg-type]
+        def on_instrument(self, found: Instrument) -> None:
+            super().on_instrument(found)
+            self.feed_lanes[0].market = self._market(found)
 
     world = play(Rebuilding(kind), script)
     assert [one.epoch for one in world.instruments] == [2]
     assert len(world.told("filters")) == 1
+
+
+def test_answer_that_was_asked_for_another_market_is_not_given_to_the_one_in_its_place() -> None:
+    async def script(world: World) -> None:
+        await world.until_live()
+        await asyncio.sleep(57)
+        world.venue.faults.append(lambda what, _asked: 4.5 if what == "depth" else None)
+        world.venue.skip.add(DEPTH)
+        await world.until(lambda: len(world.venue.asked_for("depth")) == 2, 2)
+        body = world.venue.info().replace(b'"tickSize":"0.01"', b'"tickSize":"0.001"')
+        world.venue.faults.append(lambda what, _asked: ok(body) if what == "exchangeInfo" else None)
+        await world.until(lambda: world.instruments != [], 10)
+        world.venue.faults.pop(0)
+        await world.until_live(10)
+
+    class Rebuilding(World):
+        def on_instrument(self, found: Instrument) -> None:
+            super().on_instrument(found)
+            self.feed_lanes[0].market = self._market(found)
+
+    world = play(Rebuilding(), script)
+    assert len(world.venue.asked_for("depth")) == 3
+    assert world.given.count(("snapshot", 0)) == 2
 
 
 def test_everything_down_at_once_is_said_in_the_status() -> None:
