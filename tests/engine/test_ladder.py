@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from engine.ladder import BIG_SHARE, CREDIT_NS, RECENT_NS, Ladder, LadderRow
+from engine.ladder import BIG_SHARE, CREDIT_NS, LEVELS, RECENT_NS, Ladder, LadderRow
 from engine.records import FlowRecord, Record
 from engine.replay.store import Line
 from engine.signals import MarketKind
@@ -21,9 +21,9 @@ ONE = instrument(kind=MarketKind.SPOT, price_digits=0, quantity_digits=0, tick=1
 class Written:
     """A market at 100,000 / 100,001 in whole units, changed step by step; one step is 100 ms."""
 
-    def __init__(self, *steps: Sequence[dict[str, object]]) -> None:
-        bids = [[str(100_000 - i), "10"] for i in range(30)]
-        asks = [[str(100_001 + i), "10"] for i in range(30)]
+    def __init__(self, *steps: Sequence[dict[str, object]], n_levels: int = 30) -> None:
+        bids = [[str(100_000 - i), "10"] for i in range(n_levels)]
+        asks = [[str(100_001 + i), "10"] for i in range(n_levels)]
         start = [depth("BTCUSDT", 1, 1, [], []), snapshot(1, bids, asks), depth("BTCUSDT", 2, 2, [], [])]
         lines = []
         for i, messages in enumerate([start, *steps]):
@@ -142,6 +142,34 @@ def test_book_that_breaks_and_comes_back_shows_no_change_of_its_own() -> None:
     assert all((row.added_5s, row.pulled_5s) == (0, 0) for row in state.rows)
 
 
+def test_level_that_is_no_longer_looked_at_is_not_pulled_and_one_that_is_again_is_not_added() -> None:
+    # The ask in the way was taken away before: the new bid pushes the last bid out of sight.
+    one = Written(
+        changed(3, [], [["100001", "0"]]),
+        changed(4, [["100001", "7"]], []),
+        changed(5, [["100001", "0"]], []),
+        n_levels=LEVELS + 50,
+    )
+    for _ in range(4):
+        one.step()
+    found = {(one.side, one.price, one.added, one.pulled) for one in one.ladder._changes}
+    assert found == {(-1, 100_001, 0, 10), (1, 100_001, 7, 0), (1, 100_001, 0, 7)}
+
+
+def test_book_that_becomes_whole_between_two_samples_was_not_added() -> None:
+    one = Written()
+    market = one.played.lanes[0].market
+    lines = [payload for _, _, payload in one.played._lines]
+    market.on_frame(lines[0], START_NS)
+    market.on_snapshot(lines[1], START_NS + 1)
+    one.ladder.sample(START_NS + 1)
+    assert not market.is_valid
+    market.on_frame(lines[2], START_NS + 2)
+    one.ladder.sample(START_NS + 2)
+    assert market.is_valid
+    assert all(row.added_5s == 0 for row in one.ladder.picture(START_NS + 2, 20).rows)
+
+
 def test_empty_market_has_no_rows() -> None:
     one = Written()
     state = one.ladder.picture(one.now_ns, 11)
@@ -178,6 +206,8 @@ def test_prints_of_a_capture_are_its_large_sweeps_with_every_whale_once(captures
     sweeps = {(one.first_price, one.last_price, one.n_trades) for one in whales}
     assert len(sweeps) == len(shown)
     large = [found for found in seen if not found.is_whale]
+    told = {(found.side, found.price, found.n_trades, found.quantity) for found in shown}
+    assert not [one for one in large if (one.side, one.price, one.n_trades, one.quantity) in told]
     assert len(large) > 20
     threshold = played.lanes[0].market.whale.threshold_quote
     assert all(found.notional > BIG_SHARE * threshold * 0.3 for found in large)

@@ -272,6 +272,28 @@ def test_name_taken_while_it_was_written_is_not_overwritten(tmp_path: Path) -> N
     assert not (tmp_path / "a.txt.part").exists()
 
 
+def test_file_and_then_its_name_are_on_the_device_before_it_is_called_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(fd: int) -> None:
+        done.append("folder" if os.path.samestat(os.fstat(fd), tmp_path.stat()) else "file")
+        fsync(fd)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(tapefile.os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    file = TapeFile(tmp_path / "a.txt", "none")
+    file.write(b"x\n")
+    assert file.finish() == tmp_path / "a.txt"
+    assert done == ["file", "rename", "folder"]
+
+
 def test_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="cannot be written"):
@@ -301,6 +323,7 @@ def test_full_disk_is_one_sentence_and_leaves_whole_lines(
     kept = [rig.frame(START_NS + i, text=f"{i * 7919:030d}") for i in range(20)]
     rig.frame(START_NS + 30, "ethusdt")
     rig.drained()
+    sizes = {path.name: path.stat().st_size for path in rig.folder.iterdir()}
     disk = FullDisk(11)
     monkeypatch.setattr(tapefile.os, "write", disk.write)
     rig.frame(START_NS + 50, text="lost" * 100)
@@ -314,6 +337,7 @@ def test_full_disk_is_one_sentence_and_leaves_whole_lines(
     names = rig.names()
     assert f"btcusdt.spot.{MOMENT}.txt{tapefile.SUFFIXES[compression]}.part" in names
     assert lines_of(rig.folder / names[0]) == kept
+    assert (rig.folder / names[0]).stat().st_size == sizes[names[0]]
     # Plain files need nothing more to be whole: the other symbol's is.
     if compression == "none":
         assert f"ethusdt.spot.{MOMENT}.txt" in names
