@@ -275,8 +275,27 @@ def test_arrays_carry_what_changed_in_their_second() -> None:
         [{"word": "e1", "E": T0 // 1_000_000 + 500}, {"word": "b2", "E": T0 // 1_000_000 + 999}]
     ]
     assert client.outs[-1][0] == T0 + S
+    ether.say(T0 + 3 * S + 1, "ticker", "e2")
+    house.advance(T0 + 4 * S)
+    assert client.texts[1:] == [[{"word": "e2", "E": T0 // 1_000_000 + 3_000}]]
     client.session.on_close(T0 + 3 * S)
     assert bitcoin.sinks["btcusdt@ticker"] == []
+
+
+def test_each_listener_of_one_message_gets_it_as_it_asked() -> None:
+    market, house = spot_house()
+    asked = (("/ws/", ""), ("/ws/", "timeUnit=microsecond"), ("/stream", "streams=btcusdt@trade"))
+    clients = [
+        Client(house, path + ("btcusdt@trade" if path == "/ws/" else ""), query) for path, query in asked
+    ]
+    market.say(T0, "trade", "a")
+    house.advance(T0)
+    milli, micro = ({"word": "a", "E": T0 // unit} for unit in (1_000_000, 1_000))
+    assert [client.texts for client in clients] == [
+        [milli],
+        [micro],
+        [{"stream": "btcusdt@trade", "data": milli}],
+    ]
 
 
 def test_liquidations_of_all_symbols_come_one_by_one() -> None:
