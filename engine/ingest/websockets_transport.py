@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from typing import cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
@@ -74,8 +75,8 @@ class WebsocketsLink(asyncio.BufferedProtocol):
         return await asyncio.shield(self._closed)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # That of uvloop is one by its methods only.
+        self._transport = cast(asyncio.Transport, transport)
         self._protocol.send_request(self._protocol.connect())
         self._flush()
 

@@ -5,11 +5,12 @@ import datetime
 import gc
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 import trustme
+import uvloop
 
 from engine.ingest.picows_transport import PicowsTransport
 from engine.ingest.websockets_transport import WebsocketsTransport
@@ -73,6 +74,15 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*(names or ("localhost",)), **more).configure_cert(context)
     return context
+
+
+@pytest.fixture(autouse=True, params=["asyncio", "uvloop"])
+def event_loops(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let `asyncio.run` use the one or the other kind of loop: the engine runs on uvloop."""
+    if request.param == "uvloop":
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    yield
+    asyncio.set_event_loop_policy(None)
 
 
 @pytest.fixture(params=[PicowsTransport, WebsocketsTransport], ids=["picows", "websockets"])
