@@ -51,7 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     change_pct : mid against the venue's price of 24 h ago, as its ticker tells it.
     whale_5m, whale_1h : whales bought minus sold, quote.
     delta_1m, delta_5m : takers bought minus sold, quote.
-    trades_s, quote_s : trades and traded quote per second, over 10 s.
+    trades_s, quote_s : trades and traded quote per second, over 10 s; unknown before.
     bid_depth, ask_depth : quantity in the entry band, quote at mid.
     rho : imbalance of the band, -1 to 1.
     threshold : from which a sweep is a whale now, quote.
@@ -285,7 +285,8 @@ def finite(value: float) -> float | None:
 def _with_flow(row: Row, tracked: _Tracked, market: Market, now_ns: int) -> Row:
     covered_s = max(0, now_ns - tracked.first_ns) / SECOND_NS
     bought, sold, n_trades = market.flow.rates(SPEED_NS)
-    speed_s = min(max(covered_s, 1.0), SPEED_NS / SECOND_NS)
+    # Before, the rates also hold trades of the history that was learned at the start, or too few.
+    speed_s = SPEED_NS / SECOND_NS if covered_s >= SPEED_NS / SECOND_NS else math.nan
     price_x2 = 2 * market.tape.last(1)[0][1]
     return msgspec.structs.replace(
         row,
@@ -295,8 +296,8 @@ def _with_flow(row: Row, tracked: _Tracked, market: Market, now_ns: int) -> Row:
         whale_1h=tracked.whale.total(now_ns, HOUR_S) / MONEY,
         delta_1m=tracked.delta.total(now_ns, MINUTE_S) / MONEY,
         delta_5m=tracked.delta.total(now_ns, FIVE_MINUTES_S) / MONEY,
-        trades_s=n_trades / speed_s,
-        quote_s=_money((bought + sold) * price_x2, market) / 2 / MONEY / speed_s,
+        trades_s=finite(n_trades / speed_s),
+        quote_s=finite(_money((bought + sold) * price_x2, market) / 2 / MONEY / speed_s),
         threshold=finite(market.whale.threshold_quote),
         sigma_60_bps=finite(market.sigma_60_bps),
     )

@@ -118,6 +118,9 @@ def test_trades_missed_are_told_and_covered_time_grows() -> None:
         scan.sample(now_ns)
         rows.append(scan.rows(now_ns)[0])
     assert [row.covered_s for row in rows] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert {row.trades_s for row in rows} == {None}
+    assert {row.quote_s for row in scan.rows(start + 10 * S)} == {None}
+    assert scan.rows(start + 10 * S + 1)[0].trades_s is not None
     assert [row.gap_s for row in rows] == [None, None, None, 0.0, 1.0]
 
 
