@@ -55,8 +55,11 @@ FEED = Feed(
 class WatchedMarket(PublicMarket):
     """A market that keeps what its book was at every update id that the venue ever tells."""
 
-    def __init__(self, symbol: str, market: str, seed: int, *, sweep_rate: float = 2.0) -> None:
-        spec = replace(spec_of(symbol, "spot" if market == "spot" else "usdm"), sweep_rate=sweep_rate)
+    def __init__(
+        self, symbol: str, market: str, seed: int, *, sweep_rate: float = 2.0, whales_per_minute: float = 1.0
+    ) -> None:
+        spec = spec_of(symbol, "spot" if market == "spot" else "usdm")
+        spec = replace(spec, sweep_rate=sweep_rate, whales_per_minute=whales_per_minute, supported_share=0.95)
         super().__init__(spec, seed, START_NS)
         self.books: dict[int, Levels] = {}
         self.told_ids: list[tuple[int, int, int, int]] = []  # venue ns, U, u, pu (0 on spot)
@@ -190,17 +193,22 @@ class Journey:
         latency: Latency | None = None,
         ahead_s: float = 0.0,
         sweep_rate: float = 2.0,
+        whales_per_minute: float = 1.0,
         neighbours: Sequence[str] = (),
+        symbol: str = SYMBOL,
+        config: Config | None = None,
     ) -> None:
         self.loop = VirtualLoop(START_NS)
         self.clock = LoopClock(self.loop, round(ahead_s * NS))
         self.seen = Seen()
         self.kind = KINDS[market]
-        self.market = WatchedMarket(SYMBOL, market, seed, sweep_rate=sweep_rate)
+        self.market = WatchedMarket(
+            symbol, market, seed, sweep_rate=sweep_rate, whales_per_minute=whales_per_minute
+        )
         self.faults = Faults(
             script, start_ns=START_NS, seed=seed, on_clock=self._set_clock, on_stall=self._stall
         )
-        others = [WatchedMarket(symbol, market, seed) for symbol in neighbours]
+        others = [WatchedMarket(name, market, seed) for name in neighbours]
         self.house = House([self.market, *others], api_key="key", faults=self.faults)
         self.world = VenueOnLoop(self.loop, self.house)
         self.frames = HouseFrames(self.world, latency, seed=seed)
@@ -214,13 +222,13 @@ class Journey:
             now_ns=START_NS,
         )
         instruments = [
-            from_exchange_info(info.body, symbol, self.kind, index)
-            for index, symbol in enumerate((SYMBOL, *neighbours))
+            from_exchange_info(info.body, name, self.kind, index)
+            for index, name in enumerate((symbol, *neighbours))
         ]
         self.instrument: Instrument = instruments[0]
         self.live = Watched(
             instruments=instruments,
-            config=replace(Config(), feed=feed),
+            config=replace(config or Config(), feed=feed),
             clock=self.clock,
             frames=WatchedTransport(self.frames, self.look),
             rest=BinanceRest(self.kind, self.http, self.budget, self.clock),
@@ -317,8 +325,9 @@ class Journey:
     def _on_record(self, record: Record) -> None:
         self.seen.records.append(record)
         self._digest.update(encode_line(record))
-        if isinstance(record, SignalRecord) and record.veto is None and not self.engine.is_valid:
-            self._wrong(f"a signal of update {record.update_id} left while the book was invalid")
+        # Vetoes are in the order of their checks: only this one may be said of a book that is not valid.
+        if isinstance(record, SignalRecord) and record.veto != "book_invalid" and not self.engine.is_valid:
+            self._wrong(f"update {record.update_id} was decided on while the book was invalid")
 
     # The journey.
 
