@@ -10,7 +10,8 @@ BENCH_ARGS ?=
 SANITIZE_TESTS ?= tests/native
 
 PY := .venv/bin/python
-PYTEST = $(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+# One client is driven once, so all tests of its group go to one worker.
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
 NATIVE := $(shell find native benchmarks -name '*.pyx' -o -name '*.pxd')
 SOURCES := $(NATIVE) $(shell find native engine strategies -name '*.py' -o -name '*.pyi')

@@ -16,8 +16,8 @@ from tests.engine.served import crowd_house, serving
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent.parent / ".venvs"
 QUESTIONS = itertools.count()
-READY_S = 40.0
-END_S = 40.0
+READY_S = 180.0
+END_S = 120.0
 Levels = dict[Decimal, Decimal]
 
 
@@ -56,6 +56,8 @@ def see(name: str, script: str) -> Seen:
 
     async def body() -> Seen:
         house = crowd_house("BTCUSDT", "ETHUSDT")
+        for market in house.markets:
+            market.prepare()  # type: ignore[attr-defined]
         async with serving(house) as (_, place):
             client = await asyncio.create_subprocess_exec(
                 python, "-W", "ignore", HERE / script, f"http://{place}", f"ws://{place}", "k", "s",

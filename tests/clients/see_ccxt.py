@@ -25,7 +25,9 @@ FUTURES = {
 
 
 def venue(name: str):
-    exchange = getattr(ccxt.pro, name)({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False})
+    exchange = getattr(ccxt.pro, name)(
+        {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "timeout": 60_000}
+    )
     api = exchange.urls["api"]
     for key in [key for key in api if isinstance(api[key], str)]:
         api[key] = f"{REST}/not-simulated/{key}"  # nothing may leave the machine
@@ -129,4 +131,4 @@ async def main() -> None:
     os._exit(0)
 
 
-asyncio.run(asyncio.wait_for(main(), 60))
+asyncio.run(asyncio.wait_for(main(), 300))

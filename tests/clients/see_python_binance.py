@@ -135,7 +135,7 @@ async def main() -> None:
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 try:
-    loop.run_until_complete(asyncio.wait_for(main(), 60))
+    loop.run_until_complete(asyncio.wait_for(main(), 300))
 finally:
     sys.stdout.flush()
     os._exit(0)  # its read loops do not end by themselves

@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.conformance import Seen, best, contiguous, see
 
-pytestmark = [pytest.mark.slow, pytest.mark.clients]
+pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.xdist_group("ccxt")]
 
 SIDES = {"binance": ("BTC/USDT", "/api/v3"), "binanceusdm": ("BTC/USDT:USDT", "/fapi/v1")}
 

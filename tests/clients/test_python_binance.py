@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.conformance import Seen, best, contiguous, levels, see
 
-pytestmark = [pytest.mark.slow, pytest.mark.clients]
+pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.xdist_group("python-binance")]
 
 
 @pytest.fixture(scope="module")

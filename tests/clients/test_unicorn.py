@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.conformance import Seen, contiguous, see
 
-pytestmark = [pytest.mark.slow, pytest.mark.clients]
+pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.xdist_group("unicorn")]
 
 LIBRARIES = ("websockets", "picows")
 

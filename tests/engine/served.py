@@ -14,7 +14,7 @@ from engine.sim.publicmarket import PublicMarket
 from engine.sim.server import Pace, Server
 from engine.sim.venuemarket import MarketName
 
-WAIT_S: Final = 60.0
+WAIT_S: Final = 400.0  # longer than anybody waits inside
 SIDES: Final[tuple[MarketName, ...]] = ("spot", "usdm")
 
 
