@@ -194,6 +194,21 @@ def test_bar_that_lacks_trades_when_they_come_back_then_it_is_compared() -> None
     assert (context.klines_waiting, context.klines_compared, context.klines_equal) == (0, 1, 1)
 
 
+def test_bar_that_lacks_some_of_its_trades_when_they_come_back_then_it_is_compared() -> None:
+    venue = Minutes()
+    open_ns = venue.minute(10_002)
+    venue.trade_data(1, 10_002, 7)
+    venue.trade(1, 10_002, 7)
+    venue.minute(10_003)
+    venue.kline(open_ns, 10_002, quantity=21, n=3)
+    context = venue.market.context
+    assert (context.klines_waiting, context.klines_compared) == (1, 0)
+    row = {"id": 3, "price": "1000.2", "qty": "0.007", "time": (open_ns + 30 * SECOND) // MS}
+    assert venue.market.on_trades(orjson.dumps([row | {"isBuyerMaker": False}]), venue.now_ns) == 1
+    venue.wait(SECOND)
+    assert (context.klines_waiting, context.klines_compared, context.klines_equal) == (0, 1, 1)
+
+
 def test_klines_of_bars_that_never_become_whole_when_too_many_wait_then_the_oldest_is_left() -> None:
     venue = Minutes()
     for _ in range(18):

@@ -227,13 +227,13 @@ CHANGES = st.lists(
     told=st.tuples(
         st.lists(CHANGES, max_size=8), st.lists(CHANGES, max_size=6), st.lists(CHANGES, max_size=4)
     ),
-    asked=st.tuples(st.sampled_from([5, 10, 20, 1_001]), st.integers(0, 4), st.integers(0, 1_000)),
+    asked=st.tuples(st.sampled_from([5, 10, 20, 1_001]), st.integers(-4, 4), st.integers(0, 1_000)),
     kind=st.sampled_from(KINDS),
 )
 def test_refreshed_book_knows_what_one_that_began_with_that_snapshot_knows_and_more(
     told: tuple[list[Changes], list[Changes], list[Changes]], asked: tuple[int, int, int], kind: MarketKind
 ) -> None:
-    (before, kept, after), (n, ahead, seed) = told, asked
+    (before, kept, after), (n, delay, seed) = told, asked
     chance = random.Random(seed)
     venue, plain = Truthful(kind, n=5, depth=30), Truthful(kind, n=5, depth=30)
     twin = Venue(kind)
@@ -251,7 +251,7 @@ def test_refreshed_book_knows_what_one_that_began_with_that_snapshot_knows_and_m
     venue.market.begin_refresh()
     updates = [split(changes) for changes in kept]
     place = chance.randint(0, len(updates))
-    arrives = max(0, place - ahead)
+    arrives = min(max(0, place + delay), len(updates))
     snapshot: tuple[Levels, Levels, int] | None = None
     horizon: tuple[int, int] = (0, 0)
     # The stream as the venue makes it; the answer is of the moment `place` and comes at `arrives`.
