@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine import operate
+from engine import listen, operate
 from engine.ending import EXIT_CODES, FINE, INTERRUPTED, leave, say, told
 from engine.operate import PresetName
 
@@ -426,7 +426,14 @@ def sim(
         run_sim(job, typer.echo)
 
 
+def _opening() -> listen.Opening:
+    from engine.opening import LiveOpening
+
+    return LiveOpening()
+
+
 operate.add_commands(app)
+listen.add_commands(app, _opening)
 
 
 def _show_version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ from engine.inputs import (
     CommandInput,
     ContextInput,
     EndInput,
+    EventInput,
     Input,
     InstrumentInput,
     LagInput,
@@ -261,6 +262,8 @@ class Corridor:
             self._by_symbol[entry.symbol].market.on_context(entry.what, bytes(entry.body))
         elif isinstance(entry, InstrumentInput):
             self._renew(entry.instrument)
+        elif isinstance(entry, EventInput):
+            self._note(entry)
         elif self.trading is not None:
             change = self._apply_to(self.trading, entry)
             self._rearm()
@@ -289,6 +292,12 @@ class Corridor:
             warm_up(market, bytes(entry.klines), bytes(entry.agg_trades))
         except ValueError as problem:
             raise InputError(f"The history of {entry.symbol} cannot be used: {problem}") from problem
+
+    def _note(self, entry: EventInput) -> None:
+        if (entry.event, entry.detail) == ("refresh", "begin"):
+            self._by_symbol[entry.symbol].market.begin_refresh()
+        elif entry.event == "gap_left":
+            self._by_symbol[entry.symbol].market.close_gaps()
 
     def _renew(self, instrument: Instrument) -> None:
         lane = self._by_symbol[instrument.symbol]

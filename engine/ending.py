@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 import typer
 
 FINE: Final = 0
+NO_VENUE: Final = 1
 BAD_INPUT: Final = 2
 INTERNAL_FAILURE: Final = 3
 INTERRUPTED: Final = 130
@@ -14,6 +15,7 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final = """\b
 Exit codes:
   0    done
+  1    the venue did not answer, or refused
   2    bad input or configuration, said in one sentence
   3    internal failure; or 'run' ended with a position that stays behind its stop at the venue
   130  stopped by Ctrl-C; what was written stays under a name with .partial
@@ -36,8 +38,11 @@ def told() -> Iterator[None]:
         say("stopped by Ctrl-C; what was written stays under a name with .partial")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as problem:
-        from engine.errors import RemoraError
+        from engine.errors import RemoraError, VenueError
 
+        if isinstance(problem, VenueError):
+            say(str(problem))
+            raise typer.Exit(NO_VENUE) from None
         if isinstance(problem, RemoraError) and problem.exit_code == BAD_INPUT:
             say(str(problem))
             raise typer.Exit(BAD_INPUT) from None

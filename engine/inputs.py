@@ -140,7 +140,11 @@ class InstrumentInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="inpu
 
 
 class EventInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="event"):
-    """Something of the connection, for the one who reads the log; it changes no market."""
+    """Something of the connection, for the one who reads the log.
+
+    Two events change a market: "refresh" with the detail "begin", before the REST depth answer that renews a
+    book which is live, and "gap_left", when lost trades are given up.
+    """
 
     at_ns: int
     symbol: str  # empty: of all

@@ -162,6 +162,23 @@ def _given(directory: str) -> Path | None:
     return Path(directory).expanduser().absolute() if directory else None
 
 
+def shared_dir(run_dir: str) -> Path:
+    """Return the directory of what all engines of this user share, such as the budget of request weight.
+
+    Parameters
+    ----------
+    run_dir : as configured; empty: in shared memory.
+
+    Raises
+    ------
+    InputError
+        It cannot be made, or others could write there.
+    """
+    path = _given(run_dir) or _run_base()
+    _claim(path, is_ours=not run_dir)
+    return path
+
+
 def _run_base() -> Path:
     usable = SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK | os.X_OK)
     return (SHARED_MEMORY if usable else Path(tempfile.gettempdir())) / f"remora-{os.getuid()}"

@@ -32,6 +32,7 @@ RETRY_S: Final = 5.0
 FIRST_CLOCK_READINGS: Final = 5  # a second apart, for a least round trip to be among them
 HISTORY_S: Final = 90.0  # all of it; a late start costs more than a short history
 HISTORY_AT_ONCE: Final = 4
+TRADES_AT_ONCE: Final = {MarketKind.SPOT: 1000, MarketKind.USDM: 500}
 HISTORY_PAGES_SPOT: Final = 200  # of all instruments together: weight 4 each
 HISTORY_PAGES_USDM: Final = 60  # weight 20 each
 
@@ -173,7 +174,6 @@ class Asking:
         market = lane.market
         if want is Want.REFRESH:
             self._intake.on_event(lane.index, "refresh", "begin")
-            market.begin_refresh()
         try:
             is_urgent = want is Want.SNAPSHOT
             body = await self._rest.depth(lane.symbol, self._depth_limit, is_urgent=is_urgent)
@@ -221,7 +221,6 @@ class Asking:
             if left:
                 told = ", ".join(f"{first}-{last}" for first, last, _, _ in left[:20])
                 self._intake.on_event(lane.index, "gap_left", f"{len(left)} ranges: {told}")
-                lane.market.close_gaps()
                 lane.trades.leave(left)
 
     async def _fill(self, lane: LaneState, page: Page) -> None:
@@ -231,7 +230,8 @@ class Asking:
             if lane.streams["trades"].name.endswith("@aggTrade"):
                 body = await self._rest.agg_trades(lane.symbol, from_id=page.from_id, limit=page.limit)
             else:
-                body = await self._rest.historical_trades(lane.symbol, page.from_id, limit=page.limit)
+                limit = min(page.limit, TRADES_AT_ONCE[self._kind])
+                body = await self._rest.historical_trades(lane.symbol, page.from_id, limit=limit)
         except VenueError as error:
             retry_ns = self.note(error)
             is_refused = isinstance(error, RestError) and error.status in (400, 401) and not error.is_unknown

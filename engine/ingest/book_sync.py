@@ -174,6 +174,10 @@ class BookSync:
             return Want.REFRESH
         return None
 
+    def refresh_now(self) -> None:
+        """Have it refreshed at its next turn; a book that is not LIVE gets its snapshot anyway."""
+        self._refresh_due_ns = 0
+
     def begin(self, want: Want) -> None:
         """Note that the request leaves: there is never a second one beside it."""
         self.in_flight = want
@@ -189,7 +193,7 @@ class BookSync:
         """
         want, self.in_flight = self.in_flight, None
         if want is Want.REFRESH:
-            self._refresh_due_ns = now_ns + self._refresh_ns
+            self._refresh_due_ns = now_ns + self._refresh_ns if self._refresh_ns else NEVER_NS
             self.refreshed += is_taken
         elif not is_taken:
             self.too_old += 1
@@ -200,7 +204,8 @@ class BookSync:
         want, self.in_flight = self.in_flight, None
         self.failed += 1
         if want is Want.REFRESH:
-            self._refresh_due_ns = now_ns + max(retry_ns, self._refresh_ns // 8)
+            # One that was asked for by hand is tried again too.
+            self._refresh_due_ns = now_ns + max(retry_ns, self._refresh_ns // 8, AGAIN_MAX_NS)
         else:
             self._due_ns = now_ns + max(retry_ns, self._wait_ns())
 

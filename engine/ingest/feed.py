@@ -185,6 +185,10 @@ class Feed:
             tasks.create_task(asking.read_contexts(), name="feed context")
             tasks.create_task(asking.read_listing(self._on_comparison), name="feed listing")
 
+    def refresh(self, index: int) -> None:
+        """Have the book of one instrument read anew soon, as `refresh_min` has it done."""
+        self._lanes[index].book.refresh_now()
+
     def status(self) -> FeedStatus:
         """Return where every stream, book and connection stands now. Cost: some microseconds a stream."""
         now_ns = self._clock.now_ns()

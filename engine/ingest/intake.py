@@ -27,8 +27,8 @@ class Intake(Protocol):
     def on_event(self, index: int, event: str, detail: str) -> None:
         """Take what happened to the connection; index -1 is all instruments.
 
-        Two events stand for a change of a market, made right after the call returns: `refresh` with the
-        detail `begin` for `Market.begin_refresh`, `gap_left` for `Market.close_gaps`.
+        Two events change a market: `refresh` with the detail `begin` calls its `begin_refresh`, `gap_left`
+        its `close_gaps`.
         """
         ...
 

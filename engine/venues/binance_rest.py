@@ -59,6 +59,7 @@ ENDPOINTS: Final[Mapping[MarketKind, Mapping[str, Endpoint]]] = {
         "historical_trades": Endpoint("/api/v3/historicalTrades", ((1000, 25),), b"["),
         "agg_trades": Endpoint("/api/v3/aggTrades", ((1000, 4),), b"["),
         "klines": Endpoint("/api/v3/klines", ((1000, 2),), b"["),
+        "day_tickers": Endpoint("/api/v3/ticker/24hr", ((0, 80),), b"["),
     },
     MarketKind.USDM: {
         "ping": Endpoint("/fapi/v1/ping", ((0, 1),), b"{"),
@@ -73,6 +74,7 @@ ENDPOINTS: Final[Mapping[MarketKind, Mapping[str, Endpoint]]] = {
         "historical_trades": Endpoint("/fapi/v1/historicalTrades", ((500, 20),), b"["),
         "agg_trades": Endpoint("/fapi/v1/aggTrades", ((1000, 20),), b"["),
         "klines": Endpoint("/fapi/v1/klines", ((99, 1), (499, 2), (1000, 5), (1500, 10)), b"["),
+        "day_tickers": Endpoint("/fapi/v1/ticker/24hr", ((0, 40),), b"["),
         "open_interest": Endpoint("/fapi/v1/openInterest", ((0, 1),), b"{"),
         "premium_index": Endpoint("/fapi/v1/premiumIndex", ((0, 1),), b"{"),
     },
@@ -217,6 +219,10 @@ class BinanceRest:
                 if error.code not in UNLISTED_CODES:
                     raise
         return await self._ask("exchange_info", {})
+
+    async def day_tickers(self) -> bytes:
+        """Return the figures of the last 24 hours of every symbol."""
+        return await self._ask("day_tickers", {})
 
     async def open_interest(self, symbol: str) -> bytes:
         """Return the open interest of a USD-M contract."""

@@ -434,6 +434,10 @@ class World:
     def on_event(self, index: int, event: str, detail: str) -> None:
         self.router.stamp()
         self.events.append(((self.loop.now_ns - START_NS) / S, index, event, detail))
+        if (event, detail) == ("refresh", "begin"):
+            self.feed_lanes[index].market.begin_refresh()
+        elif event == "gap_left":
+            self.feed_lanes[index].market.close_gaps()
 
     def on_instrument(self, found: Instrument) -> None:
         self.instruments.append(found)
