@@ -48,6 +48,16 @@ class SessionInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input",
     config: Config
 
 
+class ListenInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="listen"):
+    """The first line where markets were listened to and nothing was traded: where, with which settings."""
+
+    v: int = INPUTS_VERSION
+    at_ns: int
+    market: str
+    venue: str  # address of its requests
+    config: Config
+
+
 class WarmUpInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag="warm_up"):
     """History from before the first frame, as the venue's REST endpoints gave it."""
 
@@ -161,6 +171,7 @@ class EndInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="input", tag
 
 Input = (
     SessionInput
+    | ListenInput
     | WarmUpInput
     | RestoreInput
     | TradingInput
@@ -222,7 +233,7 @@ def read_inputs(path: Path) -> Iterator[Input]:
             raise InputError(
                 f"{path}, line {number}: expected an input of a session: {problem}."
             ) from problem
-        if isinstance(entry, SessionInput) and entry.v != INPUTS_VERSION:
+        if isinstance(entry, SessionInput | ListenInput) and entry.v != INPUTS_VERSION:
             raise InputError(f"{path} is of version {entry.v}, this Remora reads version {INPUTS_VERSION}.")
         if entry.at_ns < latest_ns:
             raise InputError(f"{path}, line {number}: its time is before that of the line above.")

@@ -21,6 +21,7 @@ from engine.inputs import (
     EventInput,
     Input,
     InstrumentInput,
+    ListenInput,
     RingKind,
     TradesInput,
     WarmUpInput,
@@ -77,7 +78,9 @@ class LiveMarkets:
         self.corridor = Corridor(
             instruments, config, [scalper_settings(config, kind) for _ in instruments], watch=watch
         )
+        self._addresses = addresses
         self._clock = clock
+        self._config = config
         self._ring = ring
         self._instruments = tuple(instruments)
         self._index = {instrument.symbol: instrument.index for instrument in instruments}
@@ -130,9 +133,15 @@ class LiveMarkets:
 
     async def run(self) -> None:
         """Listen until cancelled; a venue that is down is waited for."""
+        self._enter(self._begin())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run())
             group.create_task(self._run_timers())
+
+    def _begin(self) -> ListenInput:
+        market = self._instruments[0].kind.name.lower()
+        at_ns = self._router.stamp()
+        return ListenInput(at_ns=at_ns, market=market, venue=self._addresses.rest, config=self._config)
 
     # What the feed brings beside frames
 

@@ -23,6 +23,7 @@ from engine.observers.tapefile import SUFFIXES, Compression, TapeFile
 BATCH: Final = 4096
 NS_PER_S: Final = 1_000_000_000
 ASK_AGAIN_NS: Final = 30 * NS_PER_S
+HEADERS: Final = ("session", "listen")  # lines that stand first in every file
 EARLY_INPUTS: Final = 1_000  # of all symbols, from before the first file
 MAX_SYMBOL: Final = 40
 _ROTATION: Final = re.compile(r"(\d{1,9})(s|m|h|d|KiB|MiB|GiB)")
@@ -243,14 +244,14 @@ class TapeWriter:
     def _take_input(self, time_ns: int, line: bytes) -> None:
         found = self._addressed.decode(line)
         symbol = found.symbol or (found.instrument.symbol if isinstance(found.instrument, _Named) else "")
-        if found.input == "session":
+        if found.input in HEADERS:
             self._header = line
         elif symbol:
             self._put_input(self._tape(symbol, time_ns), line)
             return
         for tape in self._tapes.values():
             self._put_input(tape, line)
-        if not self._tapes and found.input != "session" and len(self._early) < EARLY_INPUTS:
+        if not self._tapes and found.input not in HEADERS and len(self._early) < EARLY_INPUTS:
             self._early.append(line)
 
     def _tape(self, symbol: str, time_ns: int) -> _Tape:

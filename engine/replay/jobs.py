@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 from engine.config import load_config, scalper_settings
 from engine.corridor import Watch
 from engine.errors import InputError
-from engine.inputs import Input, SessionInput, is_snapshot
+from engine.inputs import Input, ListenInput, SessionInput, is_snapshot
 from engine.records import Record
 from engine.replay.converted import (
     EVENTS_NAME,
@@ -125,6 +125,7 @@ class _Played:
     is_interrupted: bool = False
     tally: Tally = field(default_factory=Tally)
     trades: Trades | None = None
+    heard: Sequence[Input] = ()
     kept: list[Path] = field(default_factory=list)
 
 
@@ -157,7 +158,8 @@ def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> 
             if source.directory is not None:
                 raise InputError(f"{source.directory} is converted; orders need the recording itself.")
             source = replace(source, instrument=tradable(source.instrument))
-        played = _Played(source, config, scan_s)
+        is_heard = bool(inputs) and isinstance(inputs[0], ListenInput)
+        played = _Played(source, config, scan_s, heard=inputs if is_heard else ())
         with ExitStack() as stack:
             signals, bbo, decisions = (
                 stack.enter_context(OutputFile(path)) if path is not None else None for path in outputs
@@ -187,6 +189,14 @@ def run_replay(job: ReplayJob, progress: Progress, view: View | None = None) -> 
 
 def _settle(job: ReplayJob, inputs: list[Input]) -> tuple[ReplayJob, Config]:
     """Say which orders are replayed, and with which settings: a recorded engine brings its own."""
+    header = inputs[0] if inputs else None
+    if isinstance(header, ListenInput):
+        if job.orders == "recorded":
+            raise InputError(f"{job.paths[0]} was recorded without orders; '--orders paper' sends some.")
+        # Listened to: markets are those of the recording, decided with its settings or with given ones.
+        is_own = job.orders is None and job.config is None
+        config = header.config if is_own else load_config(job.config, job.preset, os.environ)
+        return replace(job, orders=job.orders or "none", market=job.market or header.market), config
     orders: Mode = job.orders or ("recorded" if inputs else "none")
     if orders == "recorded":
         if not inputs or not isinstance(inputs[0], SessionInput):
@@ -265,7 +275,7 @@ def _play(session: Session, played: _Played, progress: Progress, view: View | No
         if view is not None:
             view.on_read(recv_ns)
 
-    inputs = () if played.trades is None else played.trades.inputs
+    inputs = played.heard if played.trades is None else played.trades.inputs
     session.play_lines(source_lines(source, tally), on_read, inputs)
 
 

@@ -10,7 +10,7 @@ from engine.errors import InputError
 from engine.execution.ids import OrderIds
 from engine.execution.lastlook import RecordedLook
 from engine.facts import Fact, InFlight, encode_fact
-from engine.inputs import Input, LookInput, SendInput, SessionInput, inputs_path, read_inputs
+from engine.inputs import Input, ListenInput, LookInput, SendInput, SessionInput, inputs_path, read_inputs
 from engine.instruments import Instrument
 from engine.replay.outputs import OutputFile
 from engine.replay.report import Orders
@@ -43,7 +43,7 @@ def recorded_inputs(paths: Sequence[Path]) -> list[Input]:
     if len(paths) != 1 or not path.is_file():
         return []
     inputs = list(read_inputs(path))
-    if not inputs or not isinstance(inputs[0], SessionInput):
+    if not inputs or not isinstance(inputs[0], SessionInput | ListenInput):
         raise InputError(f"{path} does not begin with the line of its session.")
     return inputs
 
@@ -56,7 +56,8 @@ class Trades:
     mode : "recorded" or "paper".
     instrument : of the replay.
     config : settings.
-    inputs : of the recording; needed for "recorded".
+    inputs : of the recording; needed for "recorded". Those of markets that were listened to are played with
+        paper orders too: no order made them.
     decisions : receives every fact as a JSON line.
     """
 
@@ -69,7 +70,8 @@ class Trades:
         decisions: OutputFile | None,
     ) -> None:
         self.mode = mode
-        self.inputs = inputs if mode == "recorded" else ()
+        is_heard = bool(inputs) and isinstance(inputs[0], ListenInput)
+        self.inputs = inputs if is_heard or mode == "recorded" else ()
         self.tally = Tally()
         self._instrument = instrument
         self._config = config
