@@ -26,6 +26,7 @@ from engine.venues.binance_rest import BinanceRest
 from engine.venues.binance_streams import addresses
 from engine.venues.budget import Budget
 from engine.venues.transport import Frames
+from native.ring import RingWriter
 
 # Ten seconds before a minute: the first whole bar begins soon after the start.
 START_NS = (1_767_614_400 + 50) * NS
@@ -197,6 +198,7 @@ class Journey:
         neighbours: Sequence[str] = (),
         symbol: str = SYMBOL,
         config: Config | None = None,
+        ring: RingWriter | None = None,
     ) -> None:
         self.loop = VirtualLoop(START_NS)
         self.clock = LoopClock(self.loop, round(ahead_s * NS))
@@ -221,6 +223,7 @@ class Journey:
             address="start",
             now_ns=START_NS,
         )
+        self.exchange_info = info.body
         instruments = [
             from_exchange_info(info.body, name, self.kind, index)
             for index, name in enumerate((symbol, *neighbours))
@@ -233,6 +236,7 @@ class Journey:
             frames=WatchedTransport(self.frames, self.look),
             rest=BinanceRest(self.kind, self.http, self.budget, self.clock),
             addresses=addresses(self.kind, origin=ORIGIN),
+            ring=ring,
             watch=self._on_record,
             seed=seed,
         )
