@@ -239,7 +239,7 @@ def test_directory_that_is_no_whole_conversion_is_refused(tmp_path: Path) -> Non
     other = msgspec.structs.replace(META, layout={"header": 8})
     with pytest.raises(InputError, match="a build with other records"):
         read_meta(conversion(tmp_path / "layout", other))
-    for name, content in (("text", b"hello"), ("list", b"[1]"), ("half", b'{"format":1}')):
+    for name, content in (("text", b"hello"), ("list", b"[1]"), ("half", b'{"format":2}')):
         directory = conversion(tmp_path / name)
         (directory / META_NAME).write_bytes(content)
         with pytest.raises(InputError, match="does not describe a converted recording"):
@@ -247,6 +247,27 @@ def test_directory_that_is_no_whole_conversion_is_refused(tmp_path: Path) -> Non
     (conversion(tmp_path / "gone") / EVENTS_NAME).unlink()
     with pytest.raises(InputError, match="is missing"):
         read_meta(tmp_path / "gone")
+
+
+def test_conversion_of_before_trades_had_a_regular_quantity_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    layout = META.layout | {"trade": 64}
+    assert META.layout["trade"] == 72
+    directory = conversion(tmp_path / "old", msgspec.structs.replace(META, format=1, layout=layout))
+    with pytest.raises(InputError) as refused:
+        opened(directory, market=None)
+    path = directory / META_NAME
+    assert str(refused.value) == f"{path} is of format 1, expected 2; convert the recording again."
+
+
+def test_version_stands_for_the_layout_of_its_records() -> None:
+    # Whoever changes a record raises the version and writes the new sizes here.
+    assert (FORMAT_VERSION, record_sizes()) == (
+        2,
+        {
+            "header": 24, "depth": 48, "level": 16, "trade": 72, "ticker": 48, "kline": 96, "mark": 64,
+            "force": 64, "day": 80,
+        },
+    )  # fmt: skip
 
 
 def test_conversion_goes_into_a_new_empty_or_by_force_older_directory_only(tmp_path: Path) -> None:
