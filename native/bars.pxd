@@ -115,6 +115,7 @@ cdef class Bars:
         int32_t gap_pending       # bits of `Bar.has_gap` for the bars of the next trade
         int32_t closed_mask       # bits 1 << BarInterval of the bars closed by the last call
         int64_t late
+        int64_t overdue
         int64_t skipped
         int64_t outside
 

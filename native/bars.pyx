@@ -126,13 +126,13 @@ cdef class Bars:
     * A trade belongs to the minute of its venue time. The first trade of a later minute closes the open one
       at once; otherwise `advance` does, when any message carries a venue time of at least its end +
       `grace_ns`.
-    * A trade of a minute that is closed already, or that passed empty, is late: counted, and left out of
-      every bar, volume bars included.
+    * A trade of a minute that is closed already, or that passed empty, is late: by itself this room counts it and
+      leaves it out of every bar; in a market `native.latebars` teaches it to the time bars of its minute.
     * A minute without trades has no bar, so neighbours in a list may lie further apart than their interval.
     * Longer intervals are sums of closed minutes, hence exactly what the same trades would have built; they
       close by the same clock as the minute. All are aligned to the UTC day.
-    * Trades that were lost and came later (`native.latebars`) correct closed bars, or open one that was missing; volume
-      bars are never corrected.
+    * Trades that came later, lost ones or overdue ones (`native.latebars`), correct closed bars, or open one that was
+      missing; volume bars are never corrected.
     * `mark_gap` says that trades may be missing between the last trade taken in and the next one: the open
       bars of all intervals carry it, and the bars of the next trade too. The first bars after construction
       or `reset` carry it, for their beginning was not seen.
@@ -464,8 +464,13 @@ cdef class Bars:
 
     @property
     def late_trades(self) -> int:
-        """Trades left out of all bars since construction because their minute was closed."""
+        """Trades left out of all bars since construction because their minute was closed, or kept no more."""
         return self.late
+
+    @property
+    def overdue_trades(self) -> int:
+        """Trades of the feed that corrected bars since construction because their minute was closed."""
+        return self.overdue
 
     @property
     def skipped_trades(self) -> int:

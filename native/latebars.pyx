@@ -2,9 +2,10 @@
 
 A bar carries GAP_LISTED as long as a range of missing ids reaches into its time, GAP_UNKNOWN for good once nobody can
 say what it lacks. A late trade corrects the bars of its venue time; its id tells whether it was the first or the last.
+It is late because it was lost and asked for, or because the feed brought it when its minute had closed.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 from native.bars cimport (
     BAR_1M, GAP_LISTED, GAP_UNKNOWN, N_INTERVALS, N_TIME_INTERVALS, WIDTHS_NS, Bar, Bars, begin, extend,
@@ -85,12 +86,24 @@ cdef void review_gaps(Bars bars, const GapRange* ranges, int64_t n) noexcept nog
             bar = kept_bar(bars, i, back)
 
 
+cdef void mark_listed_bars(Bars bars, int64_t venue_ns, const GapRange* ranges, int64_t n) noexcept nogil:
+    # The time bars around a venue time lack listed trades if one of these ranges reaches into them.
+    cdef int i
+    cdef int64_t k
+    cdef Bar* bar
+    for i in range(N_TIME_INTERVALS):
+        bar = <Bar*>bar_at(bars, i, venue_ns // WIDTHS_NS[i] * WIDTHS_NS[i])
+        if bar is NULL:
+            bar = &bars.opened[i]
+        for k in range(n):
+            if bar.open_ns <= ranges[k].before_ns and ranges[k].after_ns < bar.close_ns:
+                bar.has_gap |= GAP_LISTED
+                break
+
+
 cdef bint apply_late(Bars bars, const Trade* trade) noexcept nogil:
     # A trade whose place among the others is told by its ids; False: its minute is kept no more.
-    cdef:
-        int i
-        int64_t open_ns = trade.venue_ns // WIDTHS_NS[<int>BAR_1M] * WIDTHS_NS[<int>BAR_1M]
-        Bar* minute = &bars.opened[<int>BAR_1M]
+    cdef Bar* minute = &bars.opened[<int>BAR_1M]
     if trade.venue_ns >= bars.closed_until_ns:
         if minute.n_trades == 0 or trade.venue_ns >= minute.close_ns:
             bars.apply_trade(trade)
@@ -98,11 +111,30 @@ cdef bint apply_late(Bars bars, const Trade* trade) noexcept nogil:
             correct(minute, trade)
             bars.extend_footprint(&bars.open_footprint, trade)
         return True
-    if not correct_closed(bars, BAR_1M, trade):
+    # A bar that begins with it is marked until `review_gaps` has seen whether more of it is missing.
+    return correct_bars(bars, trade, GAP_LISTED)
+
+
+cdef bint apply_overdue(Bars bars, const Trade* trade) noexcept nogil:
+    # The feed's next trade, of a minute that is closed: what may be missing before it is missing in its bars. `True`: it
+    # was taken. As in every trade's, the mark of what may be missing before it ends with it.
+    if not correct_bars(bars, trade, bars.gap_pending):
+        return False
+    bars.overdue += 1
+    bars.gap_pending = 0
+    return True
+
+
+cdef bint correct_bars(Bars bars, const Trade* trade, int32_t gap) noexcept nogil:
+    # All time bars of a closed minute's trade, and its footprint; False: its minute is kept no more.
+    cdef:
+        int i
+        int64_t open_ns = trade.venue_ns // WIDTHS_NS[<int>BAR_1M] * WIDTHS_NS[<int>BAR_1M]
+    if not correct_closed(bars, BAR_1M, trade, gap):
         bars.late += 1
         return False
     for i in range(1, N_TIME_INTERVALS):
-        correct_closed(bars, i, trade)
+        correct_closed(bars, i, trade, gap)
     if open_ns > bars.closed_footprint_ns:
         bars.clear_footprint(&bars.closed_footprint)
         bars.closed_footprint_ns = open_ns
@@ -111,7 +143,7 @@ cdef bint apply_late(Bars bars, const Trade* trade) noexcept nogil:
     return True
 
 
-cdef bint correct_closed(Bars bars, int interval, const Trade* trade) noexcept nogil:
+cdef bint correct_closed(Bars bars, int interval, const Trade* trade, int32_t gap) noexcept nogil:
     # The bar of a closed minute's trade: closed itself, or the closed part of an open one. False: not kept.
     cdef:
         int64_t open_ns = trade.venue_ns // WIDTHS_NS[interval] * WIDTHS_NS[interval]
@@ -124,10 +156,11 @@ cdef bint correct_closed(Bars bars, int interval, const Trade* trade) noexcept n
         bar = &bars.opened[interval]
         if bar.n_trades != 0:
             correct(bar, trade)
+            bar.has_gap |= gap
             return True
         begin(bar, trade, open_ns, close_ns)
         extend(bar, trade)
-        bar.has_gap = GAP_LISTED
+        bar.has_gap = gap
         return True
     bar = kept_bar(bars, interval, back)
     while bar is not NULL and bar.open_ns > open_ns:
@@ -135,6 +168,7 @@ cdef bint correct_closed(Bars bars, int interval, const Trade* trade) noexcept n
         bar = kept_bar(bars, interval, back)
     if bar is not NULL and bar.open_ns == open_ns:
         correct(bar, trade)
+        bar.has_gap |= gap
         return True
     if bar is NULL and bars.n_closed[interval] >= capacity:
         return False
@@ -147,7 +181,7 @@ cdef bint correct_closed(Bars bars, int interval, const Trade* trade) noexcept n
     bar = &ring[place % capacity]
     begin(bar, trade, open_ns, close_ns)
     extend(bar, trade)
-    bar.has_gap = GAP_LISTED
+    bar.has_gap = gap
     bar.is_closed = 1
     bars.n_closed[interval] += 1
     return True

@@ -302,7 +302,7 @@ cdef class Market:
         if not trade.teaches:
             return mask
         self.areas.on_trade(trade, self.now_ns)
-        self.bars.apply_trade(trade)
+        self.missing_trades.teach_bars(trade)
         self.imbalance.on_trade(trade.aggressor, trade.price, trade.quantity, self.now_ns)
         self.triggers.arm(TIMER_SWEEP, self.flow.sweep_due_ns)
         if self.whale.opens(&self.flow.sweep):

@@ -34,6 +34,7 @@ cdef class TradeGaps:
 
     # hot
     cdef void on_trade(self, const Trade* trade, int64_t n_missing) noexcept nogil
+    cdef void teach_bars(self, const Trade* trade) noexcept nogil
     cdef void _add(self, int64_t place, const GapRange* added) noexcept nogil
     cdef void _give_up(self, const GapRange* given_up) noexcept nogil
     cdef void _drop(self, int64_t place) noexcept nogil

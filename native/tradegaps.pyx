@@ -10,7 +10,7 @@ from libc.string cimport memmove, memset
 
 from native.answers cimport past_trades_of
 from native.events cimport BUY, SELL
-from native.latebars cimport apply_late, give_up_gap, mark_listed_gap, review_gaps
+from native.latebars cimport apply_late, apply_overdue, give_up_gap, mark_listed_bars, mark_listed_gap, review_gaps
 
 
 cdef int64_t TOLERANCE_NS = 60000000000
@@ -60,6 +60,14 @@ cdef class TradeGaps:
             mark_listed_gap(self._bars, found.after_ns, found.before_ns)
         self._is_aggregate = trade.is_aggregate
         self._last_ns = max(self._last_ns, trade.venue_ns)
+
+    cdef void teach_bars(self, const Trade* trade) noexcept nogil:
+        # Every trade of the chain that teaches, in its order; one whose minute closed before it came corrects that minute.
+        if trade.venue_ns >= self._bars.closed_until_ns or trade.price <= 0 or trade.quantity <= 0:
+            self._bars.apply_trade(trade)
+        elif apply_overdue(self._bars, trade) and self._n:
+            # A bar that it opened may lie in the time of trades that are missing still.
+            mark_listed_bars(self._bars, trade.venue_ns, self._ranges, self._n)
 
     cdef void _add(self, int64_t place, const GapRange* added) noexcept nogil:
         if self._n == RANGES:

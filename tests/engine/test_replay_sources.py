@@ -249,7 +249,9 @@ def test_directory_that_is_no_whole_conversion_is_refused(tmp_path: Path) -> Non
         read_meta(tmp_path / "gone")
 
 
-def test_conversion_of_before_trades_had_a_regular_quantity_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_conversion_of_before_trades_had_a_regular_quantity_is_refused_in_one_sentence(
+    tmp_path: Path,
+) -> None:
     layout = META.layout | {"trade": 64}
     assert META.layout["trade"] == 72
     directory = conversion(tmp_path / "old", msgspec.structs.replace(META, format=1, layout=layout))

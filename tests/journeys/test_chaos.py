@@ -98,7 +98,7 @@ def check_trades(journey: Journey) -> None:
     assert len(bars) >= 2
     for bar in bars:
         found = minutes[bar.open_ns]
-        if bar.has_gap and (journey.left_ranges or market.bars.late_trades):
+        if bar.has_gap and journey.left_ranges:
             continue
         # The first began before we did; every other one is whole once its trades were filled in.
         assert bar.has_gap == (bar is bars[0])

@@ -50,9 +50,20 @@ def sum_up(prints: list[Print], open_ns: int, close_ns: int, has_gap: bool, is_c
 
 
 class SlowBars:
-    """Bars from the list of all trades taken in; a gap is remembered by its place in that list."""
+    """Bars from the list of all trades taken in; a gap is remembered by its place in that list.
 
-    def __init__(self, *, tick: int, volume_bar_quantity: int = 0, grace_ns: int = 1_000_000_000) -> None:
+    With `is_corrected`, as in a market, a trade of a closed minute belongs to its bars; else it is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        tick: int,
+        volume_bar_quantity: int = 0,
+        grace_ns: int = 1_000_000_000,
+        is_corrected: bool = False,
+    ) -> None:
+        self.is_corrected = is_corrected
         self.tick, self.volume_bar_quantity, self.grace_ns = tick, volume_bar_quantity, grace_ns
         self.late_trades = 0
         self.skipped_trades = 0
@@ -69,7 +80,7 @@ class SlowBars:
     def apply(self, one: Print, teaches: bool = True) -> None:
         if not teaches or one.price <= 0 or one.quantity <= 0:
             self.skipped_trades += 1
-        elif one.venue_ns < self.closed_until:
+        elif one.venue_ns < self.closed_until and not self.is_corrected:
             self.late_trades += 1
         else:
             self.closed_until = max(self.closed_until, one.venue_ns // MINUTE * MINUTE)
@@ -88,10 +99,11 @@ class SlowBars:
     def lacks_some(self, open_ns: int, close_ns: int) -> bool:
         return any(open_ns <= before and after < close_ns for after, before in self.spans)
 
-    def has_gap(self, first: int, last: int, close_ns: int) -> bool:
-        """Tell if a gap lies before one of the trades first..last, or behind one while the bar was open."""
+    def has_gap(self, places: list[int], close_ns: int) -> bool:
+        """Tell if a gap lies before one of these trades, or behind one while the bar was open."""
+        members = set(places)
         return any(
-            first <= place <= last or (first < place <= last + 1 and closed_until < close_ns)
+            place in members or (places[0] < place and closed_until < close_ns)
             for place, closed_until in self.gaps
         )
 
@@ -105,11 +117,10 @@ class SlowBars:
                 [self.prints[place] for place in places],
                 open_ns,
                 open_ns + width,
-                self.has_gap(places[0], places[-1], open_ns + width)
-                or self.lacks_some(open_ns, open_ns + width),
+                self.has_gap(places, open_ns + width) or self.lacks_some(open_ns, open_ns + width),
                 open_ns + width <= self.closed_until,
             )
-            for open_ns, places in groups.items()
+            for open_ns, places in sorted(groups.items())
         ]
 
     def bars(self, interval: str) -> list[Row]:

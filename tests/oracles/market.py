@@ -42,7 +42,7 @@ class SlowMarket:
         self.depth = SlowDepth(settings, 1)
         self.whale = KeptWhale(settings, self.notional_scale, is_inverse=self.contract_size > 0)
         self.areas = SlowAreas(settings, 1)
-        self.bars = SlowBars(tick=1)
+        self.bars = SlowBars(tick=1, is_corrected=True)
         self.due: dict[str, int] = {}
         self.mids: list[tuple[float, int, bool]] = []
         self.kept: list[Print] = []
