@@ -82,9 +82,9 @@ cdef inline bint take_string(Cursor* c, const char** start, int64_t* length) noe
     return False
 
 
-cdef inline bint take_name(Cursor* c, const char** start, int64_t* length) noexcept nogil:
-    # A string that is compared byte by byte: one with an escape or a control character is refused, so that no
-    # name goes unrecognised because it is written another way.
+cdef inline bint take_key(Cursor* c, const char** start, int64_t* length) noexcept nogil:
+    # The name of a member: one with an escape, a control character or anything but ASCII is refused, so that no key
+    # goes unrecognised because it is written another way, or damaged. As signed bytes the last two are below 32.
     cdef const char* p
     if not take(c, 34):
         return False
@@ -95,11 +95,38 @@ cdef inline bint take_name(Cursor* c, const char** start, int64_t* length) noexc
             length[0] = p - start[0]
             c.p = p + 1
             return True
-        if p[0] == 92 or <unsigned char>p[0] < 32:
+        if p[0] == 92 or <signed char>p[0] < 32:
             break
         p += 1
     c.p = p
     return False
+
+
+cdef inline bint take_name(Cursor* c, const char** start, int64_t* length) noexcept nogil:
+    # A string that is compared byte by byte: as a key, but it may hold UTF-8 (symbols do).
+    cdef const char* p
+    cdef int n
+    if not take(c, 34):
+        return False
+    p = c.p
+    start[0] = p
+    while p < c.end:
+        if p[0] == 34:
+            length[0] = p - start[0]
+            c.p = p + 1
+            return True
+        if p[0] == 92 or <signed char>p[0] < 32:
+            n = utf8_length(p, c.end)
+            if n <= 0:
+                c.p = c.end if n < 0 else p
+                return False
+            p += n - 1
+        p += 1
+    c.p = p
+    return False
+
+
+cdef int utf8_length(const char* p, const char* end) noexcept nogil
 
 
 cdef inline int broken(Cursor* c) noexcept nogil:
@@ -127,7 +154,7 @@ cdef inline void note(Spans* spans, int key, const char* at) noexcept nogil:
 
 
 cdef inline int letter_of(const char* key, int64_t length) noexcept nogil:
-    # The place of a one-letter key, else 0. `take_name` lets no control character pass.
+    # The place of a one-letter key, else 0. `take_key` lets nothing but printable ASCII pass.
     return <unsigned char>key[0] if length == 1 and <unsigned char>key[0] < 128 else 0
 
 

@@ -38,6 +38,36 @@ cdef bint skip_any_value(Cursor* c) noexcept nogil:
             return True
 
 
+cdef int utf8_length(const char* p, const char* end) noexcept nogil:
+    # Bytes of the character at p beyond ASCII; 0: it is none in UTF-8 (RFC 3629, section 4), -1: the text ends inside.
+    cdef int first = <unsigned char>p[0], second, i
+    cdef int length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    if first < 0xC2 or first > 0xF4:
+        return 0
+    for i in range(1, length):
+        if p + i >= end:
+            return -1
+        if <unsigned char>p[i] & 0xC0 != 0x80:
+            return 0
+        if i == 1:
+            second = <unsigned char>p[1]
+            # Longer than needed, a surrogate, beyond the last character.
+            if (first == 0xE0 and second < 0xA0 or first == 0xED and second > 0x9F
+                    or first == 0xF0 and second < 0x90 or first == 0xF4 and second > 0x8F):
+                return 0
+    return length
+
+
+def name_length(text: bytes) -> int:
+    """Return the bytes inside the quotes of the name that `text` begins with, or -1 if it is refused."""
+    cdef Cursor c
+    cdef const char* start
+    cdef int64_t length = 0
+    c.p = PyBytes_AS_STRING(text)
+    c.end = c.p + PyBytes_GET_SIZE(text)
+    return length if take_name(&c, &start, &length) else -1
+
+
 def skip(text: bytes) -> int:
     """Return the length of the first JSON value in `text` with the space before it, or -1 if it does not end.
 

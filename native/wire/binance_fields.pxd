@@ -66,6 +66,8 @@ cdef inline int integer_of(Spans* spans, int key, const char* end, int64_t* out)
     status = read_integer(&p, end, out)
     if status != DECIMAL_OK:
         return from_decimal(status)
+    if spans.at[key][0] == c'0' and p - spans.at[key] > 1:
+        return PARSE_SYNTAX  # JSON has no leading zeros: a byte was lost or damaged
     return PARSE_OK if at_value_end(p, end) else PARSE_SYNTAX
 
 

@@ -6,7 +6,7 @@ function returns a ParseStatus and leaves what it wrote before a refusal behind:
 
 from libc.stdint cimport int64_t
 
-from native.cursor cimport Cursor, broken, clear, name_of, note, peek, skip_value, take, take_name
+from native.cursor cimport Cursor, broken, clear, name_of, note, peek, skip_value, take, take_key
 from native.events cimport CONTEXT_DIGITS, DAY_DIGITS, Side
 from native.fixed cimport DECIMAL_FLOORED, read_decimal
 
@@ -27,7 +27,7 @@ cdef int object_of(Spans* spans, int key, const char* end, Spans* out) noexcept 
     if take(&c, c'}'):
         return PARSE_OK
     while True:
-        if not take_name(&c, &name, &length) or not take(&c, c':') or peek(&c) < 0:
+        if not take_key(&c, &name, &length) or not take(&c, c':') or peek(&c) < 0:
             return broken(&c)
         place = place_of(name, length)
         if place:

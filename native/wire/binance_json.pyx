@@ -4,7 +4,12 @@ Reads `depthUpdate`, `trade`, `aggTrade`, `bookTicker`, `kline`, `markPriceUpdat
 partial books and the REST depth answer, bare or in the combined-stream wrapper, keys in any order, unknown keys
 skipped. The whole frame is stepped over
 before a message counts: a frame cut anywhere gives a status, never half an event. What could be read in
-two ways (a key that stands twice, an escape in a name) is refused.
+two ways (a key that stands twice, an escape in a name) is refused, and so is what is no JSON: of an event's object and
+its wrapper every key, every mark between members, every value that the event is made of.
+
+Not looked into, but stepped over by quotes and brackets: values that no field of the event is made of, whatever their key
+(elements of a level behind its quantity too), and with them escapes, UTF-8, words and numbers inside them. What an
+object of no known event holds is such a value.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -13,7 +18,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from native.cursor cimport (
-    broken, clear, flag_of, has, is_digit, name_of, note, peek, skip_value, take, take_here, take_name,
+    broken, clear, flag_of, has, is_digit, name_of, note, peek, skip_value, take, take_here, take_key,
 )
 from native.events cimport (
     BookTicker, DepthUpdate, Kline, MESSAGE_DAY, MESSAGE_DEPTH, MESSAGE_FORCE, MESSAGE_KLINE, MESSAGE_MARK,
@@ -173,7 +178,7 @@ cdef class BinanceJson:
         if take(c, c'}'):
             return PARSE_OK
         while True:
-            if not take_name(c, &key, &length) or not take(c, c':') or peek(c) < 0:
+            if not take_key(c, &key, &length) or not take(c, c':') or peek(c) < 0:
                 return broken(c)
             place = place_of(key, length)
             if place:

@@ -174,3 +174,16 @@ def test_overdue_trade_of_a_minute_that_passed_empty_then_it_gets_its_bar() -> N
         MORNING + MINUTE, 9_000, 1, False, True,
     )  # fmt: skip
     assert len(trades) == 14
+
+
+def test_overdue_trade_that_opens_a_bar_in_the_time_of_lost_ones_then_the_bar_is_marked() -> None:
+    venue = OverdueFeed()
+    venue.wait(MORNING - venue.now_ns)
+    venue.open()
+    trades: list[Trade] = [(1, 10_000, 1, MORNING + second * SECOND) for second in (0, 65, 130, 70)]
+    for number in (0, 2, 3):
+        venue.tell_at(number, trades[number], trades[number][3] + 20 * MS)
+    bar = minute(venue)
+    assert (bar.open_ns, bar.n_trades, bar.has_gap) == (MORNING + MINUTE, 1, True)
+    assert venue.answer([row_of(1, trades[1])]) == 1
+    assert (minute(venue).n_trades, minute(venue).has_gap) == (2, False)
