@@ -180,6 +180,13 @@ class Carrier:
             self._router.own(stream.slot, 0 if newest is None else newest.number)
             stream.watch.ask(self._clock.now_ns())
 
+    def is_open(self, connection: int) -> bool:
+        """Tell whether a connection is one of ours and its socket stands."""
+        return any(
+            one is not None and one.number == connection and one.closed is None
+            for one in (self._current, self._heir)
+        )
+
     def status(self) -> ConnectionStatus:
         """Return how the group is carried now."""
         current = self._current

@@ -197,7 +197,11 @@ class Feed:
         budget = self._rest.budget
         return FeedStatus(
             now_ns=now_ns,
-            is_live=all(lane.book == "live" for lane in lanes if lane.listing != UNLISTED),
+            is_live=all(
+                state.book == "live" and self._is_fed(lane, now_ns)
+                for lane, state in zip(self._lanes, lanes, strict=True)
+                if state.listing != UNLISTED
+            ),
             lanes=lanes,
             connections=tuple(carrier.status() for carrier in self._carriers),
             offset_ns=asking.offset.offset_ns(now_ns),
@@ -206,6 +210,16 @@ class Feed:
             banned_until_ns=max(0, budget.banned_until_ns),
             unanswered=asking.unanswered,
             last_error=asking.last_error,
+        )
+
+    def _is_fed(self, lane: LaneState, now_ns: int) -> bool:
+        # A chain without a gap may be one that nobody goes on with.
+        stream = lane.streams["depth"]
+        last_ns = self._router.last_recv_ns(stream.slot)
+        return (
+            self._carrier_of[stream].is_open(self._router.owner(stream.slot))
+            and last_ns > 0
+            and now_ns - last_ns <= int(self._settings.depth_silence_s * NS_PER_S)
         )
 
     def _lane_status(self, lane: LaneState, now_ns: int) -> LaneStatus:

@@ -59,7 +59,7 @@ class FeedStatus:
     """The whole feed."""
 
     now_ns: int
-    is_live: bool  # every listed book is
+    is_live: bool  # every listed book is, on an open socket that spoke within the deadline of silence
     lanes: tuple[LaneStatus, ...]
     connections: tuple[ConnectionStatus, ...]
     offset_ns: int  # the venue's clock less ours

@@ -368,6 +368,7 @@ def test_everything_down_at_once_is_said_in_the_status() -> None:
             link.end("reset")
         await asyncio.sleep(120)
         status = world.feed.status()
+        assert not status.is_live
         assert not any(one.connection for one in status.connections)
         assert {one.last_error for one in status.connections} == {"connection refused"}
         assert all(one.since_ns < status.now_ns - 100_000 * MS for one in status.connections)
@@ -377,7 +378,6 @@ def test_everything_down_at_once_is_said_in_the_status() -> None:
         assert status.lanes[0].streams[0].age_ns > 100_000 * MS
         assert status.used_weight >= 0
         world.venue.is_up = True
-        await world.until_live(60)
-        assert world.feed.status().is_live
+        await world.until(lambda: world.feed.status().is_live, 60)
 
     play(World(), script)

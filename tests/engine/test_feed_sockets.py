@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from engine.ingest.deadlines import Attempts
-from engine.signals import MarketKind
+from engine.signals import MarketKind, Trigger
 from engine.venues.transport import TransportError
 from tests.engine.feed_world import SETTINGS, START_NS, S, ScriptLink, World, play
 
@@ -356,3 +356,66 @@ def test_thousand_reconnects_leave_no_task_and_no_growing_table() -> None:
     for carrier in world.feed._carriers:
         carrier._attempts = Attempts(10**6)
     play(world, script)
+
+
+# Whether it is live.
+
+
+def test_feed_is_live_until_its_depth_socket_ends_although_the_chain_has_no_gap() -> None:
+    async def script(world: World) -> None:
+        await world.until_live()
+        assert world.feed.status().is_live
+        world.venue.is_up = False
+        public(world).end("reset")
+        await asyncio.sleep(0.001)
+        status = world.feed.status()
+        # The other socket still stands, the book was live a moment ago and nothing is missing in it.
+        assert status.lanes[0].book == "live"
+        assert world.market.is_valid
+        assert len(world.venue.links) == 1
+        assert not status.is_live
+        world.venue.is_up = True
+        await world.until(lambda: world.feed.status().is_live)
+
+    play(World(), script)
+
+
+def test_feed_whose_depth_says_nothing_is_live_for_the_deadline_and_no_longer() -> None:
+    async def script(world: World) -> None:
+        await world.until_live()
+        await asyncio.sleep(2)
+        world.venue.quiet.add(DEPTH)
+        last_ns = world.loop.now_ns - world.feed.status().lanes[0].streams[0].age_ns
+        while world.feed.status().is_live:
+            await asyncio.sleep(0.01)
+        spoken_s = (world.loop.now_ns - last_ns) / S
+        assert SETTINGS.depth_silence_s < spoken_s < SETTINGS.depth_silence_s + 0.2
+        assert world.market.is_valid
+        world.venue.quiet.clear()
+        await world.until(lambda: world.feed.status().is_live)
+
+    play(World(), script)
+
+
+def test_sockets_gone_make_every_book_stale_before_anything_else_is_decided() -> None:
+    async def script(world: World) -> None:
+        await world.until_live()
+        await asyncio.sleep(2)
+        before = world.market.stale_periods
+        world.venue.is_up = False
+        for link in tuple(world.venue.links):
+            link.end("reset")
+        gone_ns = world.market.last_recv_ns
+        stale: list[int] = []
+        # What the corridor's timer task does: timers in their order, each at its own time.
+        while not stale:
+            await asyncio.sleep(0.01)
+            while mask := world.market.advance(world.loop.now_ns):
+                if mask & Trigger.STALE:
+                    stale.append(world.market.now_ns)
+        assert 0.8 * S <= stale[0] - gone_ns <= 1.0 * S
+        assert world.market.stale_periods == before + 1
+        assert world.market.is_valid
+        assert not world.feed.status().is_live
+
+    play(World(), script)
