@@ -201,6 +201,16 @@ class SocketJourney(Journey):
             self._compared_id = market.update_id
             self._compare_book()
 
+    def _compare_book(self) -> None:
+        super()._compare_book()
+        # A side whose horizon is 0 is known to its end: all of it is to be the venue's.
+        book, truth = self.engine.book, self.market.books.get(self.engine.update_id)
+        if truth is None:
+            return
+        for side, levels, horizon in zip((1, -1), truth, book.horizons, strict=True):
+            if horizon == 0 and dict(book.levels(side, 100_000)) != levels:
+                self._wrong(f"side {side} at update {self.engine.update_id} is not the venue's")
+
     def _on_record(self, record) -> None:  # type: ignore[no-untyped-def]
         self.seen.records.append(record)
 
