@@ -116,8 +116,8 @@ cdef bint apply_late(Bars bars, const Trade* trade) noexcept nogil:
 
 
 cdef bint apply_overdue(Bars bars, const Trade* trade) noexcept nogil:
-    # The feed's next trade, of a minute that is closed: what may be missing before it is missing in its bars. `True`: it
-    # was taken. As in every trade's, the mark of what may be missing before it ends with it.
+    # The feed's next trade, of a minute that is closed: its bars carry the mark of what may be missing before it, and
+    # as with every trade that mark ends with it. False: its minute is kept no more.
     if not correct_bars(bars, trade, bars.gap_pending):
         return False
     bars.overdue += 1

@@ -62,7 +62,7 @@ cdef class TradeGaps:
         self._last_ns = max(self._last_ns, trade.venue_ns)
 
     cdef void teach_bars(self, const Trade* trade) noexcept nogil:
-        # Every trade of the chain that teaches, in its order; one whose minute closed before it came corrects that minute.
+        # Every trade of the chain that teaches, in its order; if its minute closed before it came, it corrects that.
         if trade.venue_ns >= self._bars.closed_until_ns or trade.price <= 0 or trade.quantity <= 0:
             self._bars.apply_trade(trade)
         elif apply_overdue(self._bars, trade) and self._n:

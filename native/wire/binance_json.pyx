@@ -2,13 +2,13 @@
 
 Reads `depthUpdate`, `trade`, `aggTrade`, `bookTicker`, `kline`, `markPriceUpdate`, `forceOrder`, `24hrTicker`,
 partial books and the REST depth answer, bare or in the combined-stream wrapper, keys in any order, unknown keys
-skipped. The whole frame is stepped over
-before a message counts: a frame cut anywhere gives a status, never half an event. What could be read in
-two ways (a key that stands twice, an escape in a name) is refused, and so is what is no JSON: of an event's object and
-its wrapper every key, every mark between members, every value that the event is made of.
+skipped. The whole frame is stepped over before a message counts: a frame cut anywhere gives a status, never half an
+event. What could be read in two ways (a key that stands twice, an escape in a name) is refused, and so is what is no
+JSON: of an event's object and its wrapper every key, which is ASCII, every mark between members, and every value that
+the event is made of.
 
-Not looked into, but stepped over by quotes and brackets: values that no field of the event is made of, whatever their key
-(elements of a level behind its quantity too), and with them escapes, UTF-8, words and numbers inside them. What an
+Not looked into, but stepped over by quotes and brackets: values that no field of the event is made of, whatever their
+key, and what a level holds behind its quantity; escapes, UTF-8, words and numbers inside them may be no JSON. What an
 object of no known event holds is such a value.
 """
 
