@@ -26,7 +26,7 @@ from engine.venues.budget import Budget
 from tests.journeys.livefeeds import KINDS
 
 LOOK_S = 0.02
-LIVE_S = 120.0  # of patience; the bound is the test's
+LIVE_S = 150.0  # of patience; the bound is the test's
 QUIET_LOOKS = 25  # without another message of a book: all that the venue told is read
 
 

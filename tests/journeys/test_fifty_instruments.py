@@ -19,10 +19,11 @@ from tests.journeys.socketfeeds import served
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = tuple(f"C{n:02d}USDT" for n in range(50))
-PAST_MINUTES = 60  # of the venue: two days of fifty symbols are drawn for a quarter of a minute
-LIVE_S = 20.0
+PAST_MINUTES = 60  # of the venue: two days of fifty symbols take half a minute to draw
+# Fifty snapshots of 5,000 levels on spot weigh 12,500, and 4,800 a minute are for them: three minutes' share.
+LIVE_S = {"usdm": 20.0, "spot": 130.0}
 MAX_CPU_SHARE = 0.5
-PATIENCE_S = 150.0
+PATIENCE_S = 260.0
 
 
 async def listen(market: str, seconds: float) -> tuple[dict[str, PublicMarket], dict[str, Any], float]:
@@ -99,7 +100,7 @@ def check(market: str, seconds: float) -> None:
     assert len(found["lanes"]) == len(SYMBOLS)
     assert not wrong, "\n".join(wrong)
     assert found["reconnects"] == 0
-    assert live_s < LIVE_S
+    assert live_s < LIVE_S[market]
     assert found["cpu_share"] < MAX_CPU_SHARE
     assert found["messages_per_s"] > 100
 
