@@ -43,3 +43,4 @@ cdef class FrameListener(WSListener):
     cdef int _end_read(self) except -1
     cdef bint _reads_on(self) noexcept
     cdef void _keep(self, object error) noexcept
+    cdef void _forget(self) noexcept

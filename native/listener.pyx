@@ -112,7 +112,18 @@ cdef class FrameListener(WSListener):
                 self._end_read()
         except BaseException as error:
             self._keep(error)
-        self._on_closed()
+        on_closed, self._on_closed = self._on_closed, None
+        self._forget()
+        if on_closed is not None:
+            on_closed()
+
+    cdef void _forget(self) noexcept:
+        # Nobody collects cycles while the engine runs: an ended socket must go by its own count.
+        self._transport = None
+        self._settle_bound = None
+        self._linger = None
+        PyMem_RawFree(self._parts)
+        self._parts, self._capacity, self._size = NULL, 0, 0
 
     cdef int _take(self, WSFrame frame) except -1:
         cdef WSMsgType kind = frame.msg_type
@@ -255,7 +266,10 @@ cdef class FrameListener(WSListener):
         """Drop the socket at once, whatever it still has to send."""
         self.is_closing = True
         self.reason = self.reason or reason
-        if self._transport is not None and not self._transport.is_disconnected:
+        if self._transport is None:
+            self._on_closed = None
+            self._settle_bound = None
+        elif not self._transport.is_disconnected:
             self._transport.disconnect(False)
 
 

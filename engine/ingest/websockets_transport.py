@@ -102,6 +102,10 @@ class WebsocketsLink(asyncio.BufferedProtocol):
             self.opened.set_exception(exc or ConnectionResetError("it ended before an answer"))
         if not self._closed.done():
             self._closed.set_result(self._reason or ending(self.socket, exc))
+        # Nobody collects cycles while the engine runs: an ended socket must go by its own count.
+        self._transport = self._linger = None
+        self._buffer = memoryview(b"")
+        self._protocol.parser.close()
 
     def _take(self) -> None:
         has_messages = False

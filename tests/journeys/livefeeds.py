@@ -298,10 +298,12 @@ class Journey:
             known = {
                 price * factor[0]: quantity * factor[1]
                 for price, quantity in levels.items()
-                if (horizon - price * factor[0]) * side <= 0
+                if not horizon or (horizon - price * factor[0]) * side <= 0  # 0: all is known
             }
             ours = dict(book.levels(side, 100_000))
-            inside = {price: size for price, size in ours.items() if (horizon - price) * side <= 0}
+            inside = {
+                price: size for price, size in ours.items() if not horizon or (horizon - price) * side <= 0
+            }
             if inside != known:
                 missing = sorted(known.items() - inside.items())[:3]
                 extra = sorted(inside.items() - known.items())[:3]
