@@ -60,6 +60,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="
     v: int = ALERT_VERSION
     at_ns: int
     symbol: str
+    market: str = ""
     rule: str
     column: str
     value: float
@@ -116,8 +117,9 @@ class Alerts:
             if rule.symbol != EVERY and rule.symbol not in symbols:
                 raise InputError(f"The alert '{rule.text}' can never fire: {rule.symbol} is not watched.")
         self._rules = tuple(rules)
-        self._told: set[tuple[int, str]] = set()  # rule and symbol: waits for the figure to go back
-        self._told_ns: dict[tuple[int, str], int] = {}
+        # Rule, symbol and market: waits for the figure to go back.
+        self._told: set[tuple[int, str, str]] = set()
+        self._told_ns: dict[tuple[int, str, str], int] = {}
 
     def check(self, rows: Sequence[Row], now_ns: int) -> list[Alert]:
         """Return what began to hold, in the order of the rules.
@@ -134,7 +136,7 @@ class Alerts:
         return found
 
     def _check(self, number: int, rule: Rule, row: Row, now_ns: int) -> Alert | None:
-        key = (number, row.symbol)
+        key = (number, row.symbol, row.market)
         value: float | None = getattr(row, rule.column)
         if value is None:
             return None
@@ -150,6 +152,7 @@ class Alerts:
         return Alert(
             at_ns=now_ns,
             symbol=row.symbol,
+            market=row.market,
             rule=rule.text,
             column=rule.column,
             value=value,

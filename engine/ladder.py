@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from engine.instruments import MONEY_DIGITS
 from engine.records import FlowRecord, Record
 from engine.scan import Watched, state_of
 from native.market import Market
@@ -52,9 +53,10 @@ class LadderRow:
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """Consecutive trades of one moment and side, or a sweep that the market called a whale.
+    """Consecutive trades of one moment and side, a sweep that the market called a whale, or a liquidation.
 
-    Price is that of the last trade, quantity in quantity units, notional in quote.
+    Price is that of the last trade, quantity in quantity units, notional in quote. Of liquidations the venue
+    tells the latest of each second alone: they are a sample, and their trades are among the others too.
     """
 
     at_ns: int
@@ -64,6 +66,7 @@ class Print:
     notional: float
     n_trades: int
     is_whale: bool
+    is_liquidation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class Ladder:
         self._last_trade_id = -1
         self._n_trades = 0
         self._unseen = 0
+        self._n_forced = 0
         self._open: Print | None = None
         self._open_ids = (0, -1)
         self._open_venue_ns = 0
@@ -165,6 +169,7 @@ class Ladder:
         if market is not self._market:
             self._begin(market)
         self._read_tape(market, now_ns)
+        self._read_liquidation(market, now_ns)
         self._read_book(market, now_ns)
         while self._changes and self._changes[0].at_ns <= now_ns - RECENT_NS:
             self._changes.popleft()
@@ -202,6 +207,7 @@ class Ladder:
         self._market = market
         self._book_epoch = -1
         self._last_trade_id, self._n_trades = market.last_trade_id, market.trades
+        self._n_forced = market.context.force_orders
         self._changes.clear()
         self._credits.clear()
         self._prints.clear()  # of other units
@@ -220,6 +226,19 @@ class Ladder:
         for trade_id, price, quantity, side, venue_ns in reversed(trades):
             self._credits.append((now_ns, -side, price, quantity))
             self._join(market, now_ns, (trade_id, price, quantity, side, venue_ns))
+
+    def _read_liquidation(self, market: Market, now_ns: int) -> None:
+        n_forced, self._n_forced = self._n_forced, market.context.force_orders
+        force = market.context.last_force
+        if force is None or self._n_forced == n_forced:
+            return
+        paid = force.average_price or force.price  # 10^-8 quote, finer than price units
+        price = round(paid * 10.0 ** (market.price_digits - MONEY_DIGITS))
+        quantity = force.filled_quantity or force.quantity
+        notional = paid * quantity / 10 ** (MONEY_DIGITS + market.quantity_digits)
+        self._prints.append(
+            Print(now_ns, force.side, price, quantity, notional, 1, is_whale=False, is_liquidation=True)
+        )
 
     def _join(self, market: Market, now_ns: int, trade: tuple[int, int, int, int, int]) -> None:
         trade_id, price, quantity, side, venue_ns = trade

@@ -1,7 +1,7 @@
 """Commands that listen to a venue's public data, without keys: `remora watch` and `remora record`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,8 @@ from engine.operate import Config, PresetName, seconds_of
 
 if TYPE_CHECKING:
     from engine.recordjob import Recorded
-    from engine.watchjob import Live, Watch
+    from engine.watchjob import Watch
+    from engine.watchside import Live
     from native.ring import RingWriter
 
 MAX_SYMBOLS: Final = 200
@@ -28,6 +29,10 @@ class VenueName(StrEnum):
 
     SPOT = "binance-spot"
     USDM = "binance-usdm"
+
+
+MARKETS: Final = {VenueName.SPOT: "spot", VenueName.USDM: "usdm"}
+PAIR: Final = "pair"
 
 
 class CompressionName(StrEnum):
@@ -44,7 +49,7 @@ class Listening:
 
     Attributes
     ----------
-    market : "spot" or "usdm".
+    market : "spot", "usdm", or "pair" for both of each symbol.
     symbols : as the venue writes them; empty when `top` says.
     top : the so many of the largest quote volume of 24 h.
     origin : address of a simulated venue; "" is the real one.
@@ -64,8 +69,8 @@ class Listening:
 class Opening(Protocol):
     """Opens markets of a venue; both stay open for as long as the context."""
 
-    def watched(self, what: Listening, watch: "Watch") -> "AbstractAsyncContextManager[Live]":
-        """Open markets whose records go to ``watch.on_record``."""
+    def watched(self, what: Listening, watch: "Watch") -> "AbstractAsyncContextManager[Sequence[Live]]":
+        """Open markets whose records go to ``watch.on_record``; of a pair USD-M, then spot as side 1."""
         ...
 
     def recorded(self, what: Listening, ring: "RingWriter") -> "AbstractAsyncContextManager[Recorded]":
@@ -116,7 +121,14 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
         symbols: Symbols = None,
         *,
         top: Top = 0,
-        venue: Annotated[VenueName, typer.Option("--venue", help="Market to watch.")] = VenueName.SPOT,
+        venue: Annotated[
+            VenueName | None,
+            typer.Option("--venue", help="Market to watch, binance-spot unless --pair.", show_default=False),
+        ] = None,
+        pair: Annotated[
+            bool,
+            typer.Option("--pair", help="Both markets of each symbol, spot under USD-M, and what differs."),
+        ] = False,
         origin: Origin = "",
         sort: Annotated[
             str, typer.Option("--sort", metavar="COLUMN", help="Column the table is sorted by.")
@@ -152,10 +164,12 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
         Examples:
           remora watch BTCUSDT ETHUSDT --venue binance-usdm
           remora watch --top 50 --sort delta_1m --alert '* whale > 500000' --sound
+          remora watch --pair --top 10 --sort funding_bps
           remora watch BTCUSDT --json --for 60s
 
         \b
-        Exit codes: 0 ended, 2 bad input or configuration, 3 internal failure.
+        Exit codes: 0 ended, 1 the venue did not answer or refused, 2 bad input or configuration,
+        3 internal failure.
         """
         with told():
             from engine.alerts import parse_rule
@@ -167,9 +181,12 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
             if column is None:
                 known = ", ".join(one.name for one in COLUMNS)
                 raise InputError(f"--sort expects one of {known}, found {sort!r}.")
-            what = _listening(symbols, top, venue, origin, config=config, preset=preset)
+            if pair and venue is not None:
+                raise InputError(f"--pair watches spot and USD-M: leave --venue out, found {venue.value}.")
+            market = PAIR if pair else MARKETS[venue or VenueName.SPOT]
+            what = _listening(symbols, top, market, origin, config=config, preset=preset)
             options = WatchOptions(
-                venue=venue.value,
+                venue="binance pairs" if pair else (venue or VenueName.SPOT).value,
                 sort=column,
                 rules=tuple(parse_rule(text) for text in alert or ()),
                 has_sound=sound,
@@ -217,7 +234,8 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
 
         A file for each symbol: lines of '<receive time in ns> <message>', the snapshot of the book among
         them. A file has its name when it is whole; before, and after a kill, it ends in .part.
-        Nothing that stands in DIR is ever overwritten. Ctrl-C ends it in order.
+        Nothing that stands in DIR is ever overwritten. Ctrl-C ends it in order; --for counts from the first
+        line, since history is read before, which may take a minute and a half.
 
         \b
         Examples:
@@ -226,13 +244,15 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
           remora replay tapes/btcusdt.usdm.20261120T030000Z.txt.gz --market usdm
 
         \b
-        Exit codes: 0 ended, 2 bad input, or the disk refused, 3 internal failure.
+        Exit codes: 0 ended, 1 the venue did not answer or refused, 2 bad input, or the disk refused,
+        3 internal failure.
         """
         with told():
             from engine.observers.tapewriter import Rotation, parse_rotation
             from engine.recordjob import RecordOptions, run_record
 
-            what = _listening(symbols, top, venue, origin, config=config, preset=preset, depth=depth)
+            market = MARKETS[venue]
+            what = _listening(symbols, top, market, origin, config=config, preset=preset, depth=depth)
             options = RecordOptions(
                 venue=venue.value,
                 market=what.market,
@@ -248,7 +268,7 @@ def add_commands(app: typer.Typer, opening: Callable[[], Opening]) -> None:
 def _listening(
     symbols: list[str] | None,
     top: int,
-    venue: VenueName,
+    market: str,
     origin: str,
     *,
     config: Path | None,
@@ -257,7 +277,6 @@ def _listening(
 ) -> Listening:
     from engine.errors import InputError
 
-    market = "spot" if venue is VenueName.SPOT else "usdm"
     names = tuple(dict.fromkeys(name.upper() for name in symbols or ()))
     if bool(names) == bool(top):
         raise InputError("Expected symbols like BTCUSDT or --top N, one of the two.")
@@ -266,9 +285,9 @@ def _listening(
     for name in names:
         if not _SYMBOL.fullmatch(name):
             raise InputError(f"Expected a symbol like BTCUSDT, found {name!r}.")
-    low, high = DEPTHS[market]
+    low, high = DEPTHS.get(market, (1, 1))
     if depth is not None and not low <= depth <= high:
-        raise InputError(f"--depth of {venue.value} is expected from {low} to {high} levels, found {depth}.")
+        raise InputError(f"--depth of {market} is expected from {low} to {high} levels, found {depth}.")
     if origin and not re.fullmatch(r"https?://[^/\s]+", origin):
         raise InputError(f"--origin is expected as http://HOST:PORT, found {origin!r}.")
     return Listening(market, names, top, origin, depth, config, preset.value)

@@ -1,10 +1,14 @@
 """One asset on spot and as a perpetual, side by side: who leads, and what the difference costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
-from engine.scan import Row
+from engine.scan import SCAN_VERSION, Row
+
+AGAINST: Final = -1.0  # a lean that is no share
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,37 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     perp_delta_5m: float | None = None
     lean_1m: float | None = None
     lean_5m: float | None = None
+
+
+class PairLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="scan"):
+    """One picture of all markets as a JSON line, of both markets of each symbol."""
+
+    v: int = SCAN_VERSION
+    at_ns: int
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+
+
+class Partners(msgspec.Struct, frozen=True):
+    """What stands under the perpetuals' rows, by symbol: rows of spot, and what both say."""
+
+    spot: Mapping[str, Row]
+    pairs: Mapping[str, Pair]
+
+
+ALONE: Final = Partners(MappingProxyType({}), MappingProxyType({}))
+
+
+def partners(spot: Sequence[Row], perp: Sequence[Row]) -> Partners:
+    """Return what stands under each perpetual's row; parameters as `pairs` takes them."""
+    return Partners({row.symbol: row for row in spot}, {pair.symbol: pair for pair in pairs(spot, perp)})
+
+
+def encode_pairs(perp: Sequence[Row], beside: Partners, at_ns: int) -> bytes:
+    """Return one JSON line without its line feed: of each symbol the perpetual's row, then that of spot."""
+    rows = [one for row in perp for one in (row, beside.spot.get(row.symbol)) if one is not None]
+    found = [beside.pairs[row.symbol] for row in perp if row.symbol in beside.pairs]
+    return msgspec.json.encode(PairLine(at_ns=at_ns, rows=tuple(rows), pairs=tuple(found)))
 
 
 def pairs(spot: Sequence[Row], perp: Sequence[Row]) -> tuple[Pair, ...]:
@@ -64,5 +99,5 @@ def _lean(spot: float | None, perp: float | None) -> float | None:
     if spot is None or perp is None or spot == perp == 0.0:
         return None
     if spot * perp < 0.0:
-        return -1.0
-    return spot / (spot + perp)
+        return AGAINST
+    return abs(spot) / abs(spot + perp)

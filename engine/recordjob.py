@@ -49,7 +49,7 @@ class RecordOptions:
     market : "spot" or "usdm".
     out : directory of the files.
     compression, rotation : of the files.
-    seconds : end after so long; None: when told.
+    seconds : end so long after the first line; None: when told.
     """
 
     venue: str
@@ -111,10 +111,13 @@ class Record:
 
     async def _follow(self, live: Recorded, feeding: asyncio.Task[None]) -> None:
         writer, options = self._writer, self._options
-        began_ns = flushed_ns = said_ns = self._clock.now_ns()
+        began_ns, flushed_ns = 0, self._clock.now_ns()
+        said_ns = flushed_ns
         while not (feeding.done() or self._is_over):
             now_ns = self._clock.now_ns()
             await asyncio.to_thread(writer.drain)
+            if writer.n_lines and not began_ns:
+                began_ns = now_ns
             for symbol in writer.take_wishes():
                 live.refresh(symbol)
             if now_ns - flushed_ns >= FLUSH_NS:
@@ -123,13 +126,15 @@ class Record:
             if now_ns - said_ns >= LINE_NS:
                 said_ns = now_ns
                 self._say(self.line())
-            if options.seconds is not None and now_ns - began_ns >= options.seconds * NS_PER_S:
+            if began_ns and options.seconds is not None and now_ns - began_ns >= options.seconds * NS_PER_S:
                 return
             await self._sleep(DRAIN_S)
 
     def line(self) -> str:
         """Return how far it is, on one line."""
         writer = self._writer
+        if not writer.n_lines:
+            return f"{self._options.venue}: no line yet, history is read first"
         lost = f", {writer.n_lost:,} records LOST" if writer.n_lost else ""
         return (
             f"{self._options.venue}: {writer.n_lines:,} lines, {len(writer.open_parts)} files open "

@@ -5,7 +5,8 @@ Windows are sums over whole seconds of receive time: the running second and thos
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from native.market import Market
 
 SECOND_NS: Final = 1_000_000_000
 SILENT_NS: Final = 5 * SECOND_NS  # a market that says nothing for this long: what it said is no longer now
+STUCK_UPDATES: Final = 10  # the few between a snapshot's request and its answer are older too
 SPEED_NS: Final = 10 * SECOND_NS
 MINUTE_S: Final = 60
 FIVE_MINUTES_S: Final = 300
@@ -25,6 +27,7 @@ HOUR_S: Final = 3600
 MONEY: Final = 10**MONEY_DIGITS
 RATE_BPS: Final = 10_000  # funding rates are whole numbers of 10^-8
 SCAN_VERSION: Final = 1
+NOTHING_TOLD: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Watched(Protocol):
@@ -43,8 +46,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    state : "live"; "silent", live but without a message for 5 s; "syncing", no whole book yet; "gap", the
-        chain of updates broke; "waiting", nothing came yet.
+    state : "live"; "silent", without a message for 5 s, or a stream of it is; "no socket", the connection of
+        one is gone; "stuck", for 5 s every depth update was older than the book; "syncing", no whole book;
+        "gap", the chain of updates broke; "waiting", nothing yet.
     age_s : since the last message of any kind.
     covered_s : how long trades have been watched; a longer window holds no more than this.
     gap_s : since trades were last known to be missing; None if never.
@@ -57,7 +61,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     threshold : from which a sweep is a whale now, quote.
     profile : the volume profile that the distances are to: the first ready one of session, rolling, previous.
     poc_bps, vah_bps, val_bps : from mid to the level, positive when the level is above.
-    funding_bps : rate of the next funding; premium_bps : mark over index. USD-M only.
+    funding_bps : rate of the next funding; premium_bps : mark over index; open_interest : as the venue last
+        told, each 30 s, quote at mid. USD-M only.
 
     Notes
     -----
@@ -95,6 +100,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     val_bps: float | None = None
     funding_bps: float | None = None
     premium_bps: float | None = None
+    open_interest: float | None = None
 
 
 class ScanLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="scan"):
@@ -148,7 +154,10 @@ class Window:
 class _Tracked:
     """What is summed up of one market while it is watched."""
 
-    __slots__ = ("cvd", "delta", "filled", "first_ns", "gap_ns", "market", "missing", "whale")
+    __slots__ = (
+        *("applied", "applied_ns", "cvd", "delta", "filled", "first_ns", "gap_ns", "market", "missing"),
+        *("updates", "whale"),
+    )
 
     def __init__(self) -> None:
         self.market: Market | None = None
@@ -159,6 +168,18 @@ class _Tracked:
         self.gap_ns = 0
         self.delta = Window(FIVE_MINUTES_S)
         self.whale = Window(HOUR_S)
+        self.applied = -1
+        self.applied_ns = 0
+        self.updates = 0
+
+    def look_at_book(self, market: Market, now_ns: int) -> None:
+        if market.depth_applied != self.applied or not market.is_valid:
+            self.applied, self.applied_ns, self.updates = market.depth_applied, now_ns, market.depth_updates
+
+    def is_stuck(self, market: Market, now_ns: int) -> bool:
+        """Whether updates come that the book takes none of: their numbers run behind its own."""
+        n_left = market.depth_updates - self.updates
+        return n_left >= STUCK_UPDATES and now_ns - self.applied_ns > SILENT_NS
 
     def sample(self, market: Market, now_ns: int) -> None:
         last = market.tape.last(1)
@@ -228,17 +249,28 @@ class Scan:
         now_ns : corridor time, never less than before.
         """
         for lane in self._lanes:
-            self._tracked[lane.instrument.symbol].sample(lane.market, now_ns)
+            tracked = self._tracked[lane.instrument.symbol]
+            tracked.look_at_book(lane.market, now_ns)
+            tracked.sample(lane.market, now_ns)
 
-    def rows(self, now_ns: int) -> tuple[Row, ...]:
-        """Return a row of each market, in the order of the lanes."""
-        return tuple(self._row(lane, now_ns) for lane in self._lanes)
+    def rows(self, now_ns: int, told: Mapping[str, str] = NOTHING_TOLD) -> tuple[Row, ...]:
+        """Return a row of each market, in the order of the lanes.
 
-    def _row(self, lane: Watched, now_ns: int) -> Row:
+        Parameters
+        ----------
+        now_ns : corridor time, never less than before.
+        told : states by symbol that the connections know better than the market.
+        """
+        return tuple(self._row(lane, now_ns, told.get(lane.instrument.symbol)) for lane in self._lanes)
+
+    def _row(self, lane: Watched, now_ns: int, told: str | None) -> Row:
         market, symbol = lane.market, lane.instrument.symbol
         tracked = self._tracked[symbol]
-        state = state_of(market, now_ns)
-        age_s = None if state == "waiting" else max(0, now_ns - market.last_recv_ns) / SECOND_NS
+        state = told or state_of(market, now_ns)
+        if state == "live" and tracked.is_stuck(market, now_ns):
+            state = "stuck"
+        has_spoken = market.messages > 0
+        age_s = max(0, now_ns - market.last_recv_ns) / SECOND_NS if has_spoken else None
         row = Row(symbol=symbol, market=lane.instrument.kind.name.lower(), state=state, age_s=age_s)
         if tracked.market is market:
             row = _with_flow(row, tracked, market, now_ns)
@@ -308,6 +340,7 @@ def _with_book(row: Row, market: Market, mid: float) -> Row:
     scale = mid / 10**market.quantity_digits
     bids, asks = market.imbalance.band_sums
     profile = next((one for one in market.profiles() if one.is_ready), None)
+    interest = market.context.open_interest
 
     def distance(level: float) -> float | None:
         return finite((level - mid) / mid * 1e4)
@@ -326,6 +359,7 @@ def _with_book(row: Row, market: Market, mid: float) -> Row:
         change_pct=_change_pct(market),
         funding_bps=None if market.context.funding_rate is None else market.context.funding_rate / RATE_BPS,
         premium_bps=finite(market.context.premium_bps),
+        open_interest=None if interest is None else interest * scale,
     )
 
 

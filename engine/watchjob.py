@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol, TextIO
+from typing import Final, TextIO
 
 import msgspec
 import uvloop
@@ -23,20 +23,25 @@ from engine.alerts import Alert, Alerts, Rule
 from engine.clock import Clock, LiveClock
 from engine.interrupts import Interrupts
 from engine.ladder import Ladder
+from engine.pair import ALONE, Partners, encode_pairs, partners
 from engine.records import Record
 from engine.runview import Keyboard
-from engine.scan import Row, Scan, Watched, encode_scan, sorted_rows
+from engine.scan import Row, encode_scan
 from engine.watchkeys import WatchKeys
+from engine.watchside import Live, Side
 from engine.watchview import (
     ALERT_ROWS,
     COLUMNS,
+    Notice,
     WatchScreen,
     alert_text,
     ladder_lines,
     ladder_room,
     line_of,
+    opening_lines,
     plain_table,
     table_lines,
+    time_text,
     too_small,
 )
 
@@ -49,14 +54,6 @@ NS_PER_S: Final = 1_000_000_000
 
 Sleep = Callable[[float], Awaitable[None]]
 Ring = Callable[[], None]
-
-
-class Live(Protocol):
-    """Markets that are fed while `run` runs; `engine.live.LiveMarkets` is one."""
-
-    @property
-    def lanes(self) -> Sequence[Watched]: ...
-    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,37 +120,52 @@ class Watch:
         self._keyboard = keyboard
         self._ring = screen.ring if screen is not None else ring
         self._monotonic_s = monotonic_s
-        self._scan: Scan | None = None
+        self._sides: list[Side] = []
         self._ladder: Ladder | None = None
-        self._lanes: Sequence[Watched] = ()
+        self._ladder_side: Side | None = None
         self._alerts: Alerts | None = None
         self._told: deque[Alert] = deque(maxlen=ALERT_ROWS)
         self._next_out_ns = 0
         self._is_over = False
 
-    def on_record(self, record: Record) -> None:
-        """Take a record of the markets; the sink of `engine.live.LiveMarkets`."""
-        if self._scan is not None:
-            self._scan.watch(record)
-        if self._ladder is not None:
+    def on_record(self, record: Record, side: int = 0) -> None:
+        """Take a record of the markets; the sink of `engine.live.LiveMarkets`.
+
+        Parameters
+        ----------
+        side : whose it is, as they are given to `run`.
+        """
+        if side >= len(self._sides):
+            return
+        self._sides[side].scan.watch(record)
+        if self._ladder is not None and self._ladder_side is self._sides[side]:
             self._ladder.watch(record)
+
+    def begin(self) -> None:
+        """Say on the screen that the markets are being opened."""
+        if self._screen is not None:
+            self._screen.draw(opening_lines(self._options.venue))
 
     def stop(self) -> None:
         """End at the next sample."""
         self._is_over = True
 
-    async def run(self, live: Live) -> None:
+    async def run(self, *lives: Live) -> None:
         """Watch until the time is over, the user ends it, or the markets break.
+
+        Parameters
+        ----------
+        lives : one venue's markets, or those of USD-M and of spot.
 
         Raises
         ------
         InputError
             A rule names a symbol that is not watched.
         """
-        self._lanes = live.lanes
-        self._alerts = Alerts(self._options.rules, [lane.instrument.symbol for lane in live.lanes])
-        self._scan = Scan(live.lanes)
-        feeding = asyncio.create_task(live.run())
+        symbols = {lane.instrument.symbol for live in lives for lane in live.lanes}
+        self._alerts = Alerts(self._options.rules, sorted(symbols))
+        self._sides = [Side(live) for live in lives]
+        feeding = asyncio.create_task(_fed(lives))
         try:
             await self._follow(feeding)
         finally:
@@ -171,7 +183,7 @@ class Watch:
             rows = self.step(now_ns)
             if options.is_once:
                 is_late = is_late or now_ns - began_ns >= ONCE_NS
-                if is_late or all(row.state == "live" for row in rows):
+                if is_late or all(_is_whole(row) for row in rows):
                     self._print_once(rows, now_ns)
                     return
             elif is_late:
@@ -180,13 +192,11 @@ class Watch:
 
     def step(self, now_ns: int) -> Sequence[Row]:
         """Take over what happened, obey the keys, tell alerts, and draw if it is time; return the rows."""
-        scan = self._scan
-        if scan is None:
-            return ()
-        scan.sample(now_ns)
+        for side in self._sides:
+            side.scan.sample(now_ns)
         self._read_keys()
         self._follow_ladder(now_ns)
-        rows = scan.rows(now_ns)
+        rows = [row for side in self._sides for row in side.rows(now_ns)]
         self._tell_alerts(rows, now_ns)
         if not self._options.is_once and now_ns >= self._next_out_ns:
             self._show(rows, now_ns)
@@ -207,11 +217,12 @@ class Watch:
     def _follow_ladder(self, now_ns: int) -> None:
         keys = self.keys
         if not keys.is_ladder:
-            self._ladder = None
+            self._ladder = self._ladder_side = None
             return
-        if self._ladder is None or self._ladder.symbol != keys.symbol:
-            lane = next(lane for lane in self._lanes if lane.instrument.symbol == keys.symbol)
-            self._ladder = Ladder(lane)
+        side = self._sides[-1 if keys.is_spot else 0]
+        if self._ladder is None or self._ladder_side is not side or self._ladder.symbol != keys.symbol:
+            lane = next(lane for lane in side.lanes if lane.instrument.symbol == keys.symbol)
+            self._ladder, self._ladder_side = Ladder(lane), side
         self._ladder.zoom = keys.zoom
         self._ladder.sample(now_ns)
 
@@ -233,22 +244,57 @@ class Watch:
             self._next_out_ns = now_ns + PICTURE_NS
             self._draw(self._screen, rows, now_ns)
             return
-        arranged = self.keys.arrange(rows)
+        arranged, beside = self._arranged(rows)
         if self._options.is_json:
             self._next_out_ns = now_ns + JSON_NS
-            self._write(encode_scan(arranged, now_ns).decode())
+            self._write_json(arranged, beside, now_ns)
         else:
             self._next_out_ns = now_ns + LINE_NS
-            self._write(line_of(arranged, now_ns))
+            notice = self._notice()
+            self._write(line_of(arranged, now_ns) + (f"; {notice.text}" if notice.is_bad else ""))
+
+    def _arranged(self, rows: Sequence[Row]) -> tuple[list[Row], Partners]:
+        """Return the rows in the order wanted; of pairs those of USD-M, and what stands beside each."""
+        if len(self._sides) < 2:
+            return self.keys.arrange(rows), ALONE
+        n_perp = len(self._sides[0].lanes)
+        return self.keys.arrange(rows[:n_perp]), partners(rows[n_perp:], rows[:n_perp])
+
+    def _notice(self) -> Notice:
+        """Return what is wrong with the connections, and what happened to them last."""
+        found, newest_ns, is_paired = "", 0, len(self._sides) > 1
+        troubles = []
+        for side in self._sides:
+            name = f"{side.market}: " if is_paired else ""
+            if side.trouble:
+                troubles.append(f"{name}{side.trouble}")
+            event = side.last_event()
+            if event is not None and event.at_ns > newest_ns:
+                newest_ns = event.at_ns
+                about = f"{event.symbol} {event.event}".strip()
+                found = f"{time_text(event.at_ns)}  {name}{about}: {event.detail}"
+        return Notice("; ".join([*troubles, *([found] if found else [])]), is_bad=bool(troubles))
 
     def _draw(self, screen: WatchScreen, rows: Sequence[Row], now_ns: int) -> None:
         width, height = screen.size
-        arranged = self.keys.arrange(rows)
+        ladder, side = self._ladder, self._ladder_side
+        n_perp = len(self._sides[0].lanes)
+        parts = (rows[:n_perp], rows[n_perp:])
+        shown = [row for one, part in zip(self._sides, parts, strict=False) for row in one.held(part)]
+        arranged, beside = self._arranged(shown)
         lines = too_small(width, height)
-        if not lines and self._ladder is not None:
-            row = next((row for row in rows if row.symbol == self._ladder.symbol), None)
-            state = self._ladder.picture(now_ns, ladder_room(height))
-            lines = ladder_lines(state, row, tuple(self._told), width=width, height=height, bar=screen.bar)
+        if not lines and ladder is not None and side is not None:
+            lane = (ladder.symbol, side.market)
+            lines = ladder_lines(
+                ladder.picture(now_ns, ladder_room(height)),
+                next((row for row in shown if (row.symbol, row.market) == lane), None),
+                tuple(self._told),
+                width=width,
+                height=height,
+                bar=screen.bar,
+                is_paired=len(self._sides) > 1,
+                notice=self._notice(),
+            )
         elif not lines:
             lines = table_lines(
                 arranged,
@@ -258,16 +304,22 @@ class Watch:
                 now_ns=now_ns,
                 width=width,
                 height=height,
+                beside=beside,
+                notice=self._notice(),
             )
         screen.draw(lines)
 
     def _print_once(self, rows: Sequence[Row], now_ns: int) -> None:
-        arranged = sorted_rows(rows, self.keys.sort, is_rising=self.keys.is_rising)
+        arranged, beside = self._arranged(rows)
         if self._options.is_json:
-            self._write(encode_scan(arranged, now_ns).decode())
+            self._write_json(arranged, beside, now_ns)
             return
-        for line in plain_table(arranged):
+        for line in plain_table(arranged, beside):
             self._write(line)
+
+    def _write_json(self, rows: Sequence[Row], beside: Partners, now_ns: int) -> None:
+        line = encode_pairs(rows, beside, now_ns) if beside.spot else encode_scan(rows, now_ns)
+        self._write(line.decode())
 
     def _write(self, line: str) -> None:
         try:
@@ -277,7 +329,22 @@ class Watch:
             self._is_over = True
 
 
-OpenLive = Callable[[Watch], AbstractAsyncContextManager[Live]]
+async def _fed(lives: Sequence[Live]) -> None:
+    if len(lives) == 1:
+        await lives[0].run()
+        return
+    async with asyncio.TaskGroup() as group:
+        for live in lives:
+            group.create_task(live.run())
+
+
+def _is_whole(row: Row) -> bool:
+    """Whether all is there that comes within seconds: book, 24 h ticker, mark price."""
+    has_mark = row.market == "spot" or row.premium_bps is not None
+    return row.state == "live" and row.change_pct is not None and has_mark
+
+
+OpenLive = Callable[[Watch], AbstractAsyncContextManager[Sequence[Live]]]
 
 
 def run_watch(options: WatchOptions, open_live: OpenLive) -> None:
@@ -324,8 +391,9 @@ async def _watched(watch: Watch, open_live: OpenLive, interrupts: Interrupts) ->
 
     interrupts.connect(end)
     try:
-        async with open_live(watch) as live:
-            await watch.run(live)
+        watch.begin()
+        async with open_live(watch) as lives:
+            await watch.run(*lives)
     except asyncio.CancelledError:
         if task is not None:
             task.uncancel()

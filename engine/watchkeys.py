@@ -24,6 +24,7 @@ class WatchKeys:
     symbol : the chosen market; "" before the first picture.
     is_ladder : its ladder is shown instead of the table.
     zoom : how much higher the rows of the ladder are than chosen.
+    is_spot : where both markets of a symbol are watched, the ladder is that of spot.
     is_over : the user wants to end.
     """
 
@@ -34,6 +35,7 @@ class WatchKeys:
         self.symbol = ""
         self.is_ladder = False
         self.zoom = 0
+        self.is_spot = False
         self.is_over = False
         self._order: tuple[str, ...] = ()
         self._sequence = ""  # "", "escape", "csi" (up to a final byte)
@@ -93,6 +95,8 @@ class WatchKeys:
             place = self._order.index(self.symbol) if self.symbol in self._order else 0
             place += 1 if key == "down" else -1
             self.symbol = self._order[min(max(place, 0), len(self._order) - 1)]
+        elif self.is_ladder and key == "m":
+            self.is_spot = not self.is_spot
         elif self.is_ladder:
             self.zoom += {"+": 1, "=": 1, "-": -1}.get(key, 0)
             self.zoom = min(max(self.zoom, -ZOOM), ZOOM)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.alerts import Alert
 from engine.ladder import LadderRow, LadderState, Print
+from engine.pair import AGAINST, ALONE, Pair, Partners
 from engine.runreport import clock_text, price_text
 from engine.scan import FIVE_MINUTES_S, HOUR_S, MINUTE_S, Row, column_named
 from engine.watchkeys import WatchKeys
@@ -26,6 +27,10 @@ UNKNOWN: Final = "?"
 PARTIAL: Final = "~"
 TABLE_KEYS: Final = "keys: up down choose   enter ladder   s sort by   S turn   q end"
 LADDER_KEYS: Final = "keys: esc back   up down other market   + - height of a row   q end"
+PAIR_LADDER_KEYS: Final = "keys: esc back   up down other symbol   m spot or usdm   + - height   q end"
+PAIR_ROWS: Final = 3  # of the terminal for a symbol: both markets and what differs
+PAIR_COLUMNS: Final = 140
+BAD_STATES: Final = ("gap", "stuck", "no socket")
 
 _DAY_S: Final = 86_400
 _SIDES: Final = {1: "green", -1: "red", 0: "dim"}
@@ -44,16 +49,17 @@ class Column:
 
 COLUMNS: Final = (
     Column("symbol", "symbol", 12, "text"),
-    Column("state", "state", 7, "text"),
+    Column("state", "state", 9, "text"),
     Column("mid", "mid", 11, "price"),
-    Column("whale_5m", "whale 5m", 9, "signed", FIVE_MINUTES_S),
-    Column("delta_1m", "delta 1m", 9, "signed", MINUTE_S),
+    Column("whale_5m", "whale 5m", 8, "signed", FIVE_MINUTES_S),
+    Column("delta_1m", "delta 1m", 8, "signed", MINUTE_S),
     Column("quote_s", "quote/s", 8, "short"),
     Column("spread_bps", "spread", 7, "bps"),
     Column("delta_5m", "delta 5m", 9, "signed", FIVE_MINUTES_S),
     Column("whale_1h", "whale 1h", 9, "signed", HOUR_S),
     Column("change_pct", "24h %", 7, "percent"),
     Column("funding_bps", "funding", 8, "signed_bps"),
+    Column("open_interest", "open int", 8, "short"),
     Column("trades_s", "trades/s", 8, "short"),
     Column("sigma_60_bps", "sigma60", 7, "bps"),
     Column("rho", "rho", 6, "rho"),
@@ -69,6 +75,20 @@ COLUMNS: Final = (
     Column("covered_s", "watched", 8, "clock"),
     Column("profile", "profile", 8, "text"),
 )
+
+
+MARKET_COLUMN: Final = Column("market", "market", 6, "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line at the foot: how the connections stand, or what happened to them last."""
+
+    text: str
+    is_bad: bool = False
+
+
+NO_NOTICE: Final = Notice("")
 
 
 class WatchScreen:
@@ -128,6 +148,11 @@ def too_small(width: int, height: int) -> list[Text]:
     ]
 
 
+def opening_lines(venue: str) -> list[Text]:
+    """Return what is shown before the markets are there."""
+    return [Text(f"{venue}  asking for instruments", "bold"), Text("Ctrl-C ends", "dim")]
+
+
 def table_lines(
     rows: Sequence[Row],
     keys: WatchKeys,
@@ -137,6 +162,8 @@ def table_lines(
     now_ns: int,
     width: int,
     height: int,
+    beside: Partners = ALONE,
+    notice: Notice = NO_NOTICE,
 ) -> list[Text]:
     """Return the scanner's table as lines of a terminal.
 
@@ -144,35 +171,85 @@ def table_lines(
     ----------
     rows : arranged by the keys.
     alerts : newest last.
+    beside : what stands under each row, where both markets of a symbol are watched.
+    notice : stands above the keys.
     """
-    columns = _columns(width, keys.sort)
-    foot = [*(_alert_line(alert) for alert in reversed(alerts[-ALERT_ROWS:])), Text(TABLE_KEYS, "dim")]
-    room = max(height - 2 - len(foot), 1)
+    is_paired = bool(beside.spot)
+    columns = _columns(width, keys.sort, is_paired=is_paired)
+    foot = [
+        *(_alert_line(alert, width) for alert in reversed(alerts[-ALERT_ROWS:])),
+        *_notice_lines(notice, width),
+        Text(TABLE_KEYS, "dim"),
+    ]
+    block = PAIR_ROWS if is_paired else 1
+    room = max((height - 2 - len(foot)) // block, 1)
     symbols = [row.symbol for row in rows]
     chosen = symbols.index(keys.symbol) if keys.symbol in symbols else 0
     first = min(max(chosen - room // 2, 0), max(len(rows) - room, 0))
     lines = [
-        _head(rows, keys, venue, now_ns, (first, min(first + room, len(rows)))),
+        _head(rows, beside, keys, (first, min(first + room, len(rows))), venue=venue, now_ns=now_ns),
         _column_heads(columns, keys),
     ]
-    lines.extend(
-        _row_line(row, columns, is_chosen=row.symbol == keys.symbol) for row in rows[first : first + room]
-    )
+    for row in rows[first : first + room]:
+        lines.extend(_block(row, columns, beside, width, is_chosen=row.symbol == keys.symbol))
+    del lines[max(height - len(foot), 0) :]
     lines.extend([Text("")] * (height - len(lines) - len(foot)))
     return [*lines, *foot]
 
 
-def plain_table(rows: Sequence[Row]) -> list[str]:
-    """Return the whole table as lines of plain text."""
-    cells = [[column.head for column in COLUMNS], *([cell_text(row, one) for one in COLUMNS] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
-    return [
+def plain_table(rows: Sequence[Row], beside: Partners = ALONE) -> list[str]:
+    """Return the whole table as lines of plain text; under each row what stands beside it."""
+    columns = _with_market(COLUMNS) if beside.spot else COLUMNS
+    told = [one for row in rows for one in (row, beside.spot.get(row.symbol)) if one is not None]
+    cells = [[column.head for column in columns], *([cell_text(row, one) for one in columns] for row in told)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    lines = [
         "  ".join(
             f"{text:<{width}}" if column.form == "text" else f"{text:>{width}}"
-            for text, width, column in zip(line, widths, COLUMNS, strict=True)
+            for text, width, column in zip(line, widths, columns, strict=True)
         ).rstrip()
         for line in cells
     ]
+    found = [lines[0]]
+    for row in rows:
+        found.append(lines.pop(1))
+        spot = beside.spot.get(row.symbol)
+        if spot is not None:
+            found.append(lines.pop(1))
+            covered_s = min(row.covered_s, spot.covered_s)
+            found.append(pair_text(beside.pairs[row.symbol], covered_s, PAIR_COLUMNS).rstrip())
+    return found
+
+
+def pair_text(pair: Pair, covered_s: float, width: int) -> str:
+    """Return what both markets of a symbol say as one line; five minutes only where there is room.
+
+    Parameters
+    ----------
+    covered_s : how long both have been watched.
+    """
+
+    def money(value: float | None, window_s: int) -> str:
+        mark = PARTIAL if covered_s < window_s else ""
+        return UNKNOWN if value is None else short(value, "+") + mark
+
+    def lean(value: float | None, window_s: int) -> str:
+        mark = PARTIAL if covered_s < window_s else ""
+        if value is None:
+            return UNKNOWN
+        return ("against" if value == AGAINST else f"spot {value:.0%}") + mark
+
+    basis = UNKNOWN if pair.basis_bps is None else f"{pair.basis_bps:+.2f}"
+    text = f"  basis {basis:>7} bps"
+    for name, seconds, spot, perp, share in (
+        ("1m", MINUTE_S, pair.spot_delta_1m, pair.perp_delta_1m, pair.lean_1m),
+        ("5m", FIVE_MINUTES_S, pair.spot_delta_5m, pair.perp_delta_5m, pair.lean_5m),
+    ):
+        sums = f"usdm {money(perp, seconds):>7} spot {money(spot, seconds):>7}"
+        part = f"  {name} delta {sums}, {lean(share, seconds):<10}"
+        if len(text) + len(part.rstrip()) <= width:
+            text += part
+    return text
 
 
 def ladder_lines(
@@ -183,9 +260,14 @@ def ladder_lines(
     width: int,
     height: int,
     bar: str = "█",
+    is_paired: bool = False,
+    notice: Notice = NO_NOTICE,
 ) -> list[Text]:
     """Return the ladder as lines of a terminal; `row` is the scanner's of the same market."""
-    foot = [*(_alert_line(alert) for alert in reversed(alerts[-1:])), Text(LADDER_KEYS, "dim")]
+    last = [_alert_line(alert, width) for alert in reversed(alerts[-1:])]
+    if notice.is_bad or not last:
+        last = _notice_lines(notice, width)
+    foot = [*last, Text(PAIR_LADDER_KEYS if is_paired else LADDER_KEYS, "dim")]
     left = [_ladder_line(one, state, bar) for one in state.rows] or [Text("no whole book yet", "bold yellow")]
     what = f"prints from {short(state.big_quote)}, W whale"
     if math.isnan(state.big_quote):
@@ -195,7 +277,7 @@ def ladder_lines(
     heads = ("price", "size", "+now", "-now", "+5s", "-5s", "volume")
     widths = (10, 6, 6, 6, 6, 6, BAR_WIDTH)
     left.insert(0, Text(" ".join(f"{head:>{size}}" for head, size in zip(heads, widths, strict=True)), "dim"))
-    lines = _ladder_head(state, row)
+    lines = _ladder_head(state, row, width)
     room = ladder_room(height) + 1
     for i in range(room):
         line = left[i] if i < len(left) else Text("")
@@ -218,15 +300,16 @@ def line_of(rows: Sequence[Row], now_ns: int, n_named: int = 3) -> str:
     told = []
     for row in rows[:n_named]:
         cells = [f"{column.head} {cell_text(row, column)}" for column in COLUMNS[3:6]]
-        told.append(f"{row.symbol} {cell_text(row, COLUMNS[2])} {row.state}, {', '.join(cells)}")
+        told.append(f"{row.symbol} {row.market} {cell_text(row, COLUMNS[2])} {row.state}, {', '.join(cells)}")
     return f"{time_text(now_ns)}  {_states(rows)}  {'; '.join(told)}"
 
 
 def alert_text(alert: Alert) -> str:
     """Return an alert as one line."""
+    named = f"{alert.symbol} {alert.market}".rstrip()
     return (
-        f"{time_text(alert.at_ns)}  ALERT  {alert.symbol}  {alert.column} {short(alert.value, '+')}  "
-        f"({alert.rule}; watched {clock_text(alert.covered_s)})"
+        f"{time_text(alert.at_ns)}  ALERT  {named}  {alert.column} "
+        f"{short(alert.value, '+')}  ({alert.rule}; watched {clock_text(alert.covered_s)})"
     )
 
 
@@ -281,18 +364,23 @@ def _price(value: float) -> str:
     return f"{value:,.2f}" if value >= 1_000 else f"{value:.4f}" if value >= 1 else f"{value:.8f}"
 
 
-def _columns(width: int, sort: str) -> list[Column]:
+def _with_market(columns: Sequence[Column]) -> tuple[Column, ...]:
+    return (columns[0], MARKET_COLUMN, *columns[1:])
+
+
+def _columns(width: int, sort: str, *, is_paired: bool) -> list[Column]:
     """Return the columns that fit, in their order; the one sorted by is always among them."""
-    wanted = [one for one in COLUMNS if one.name == sort]
-    taken = {COLUMNS[0].name, *(one.name for one in wanted)}
-    used = COLUMNS[0].width + sum(one.width + 1 for one in wanted if one.name != COLUMNS[0].name)
-    for column in COLUMNS:
+    known = _with_market(COLUMNS) if is_paired else COLUMNS
+    wanted = [one for one in known if one.name == sort]
+    taken = {known[0].name, *(one.name for one in wanted)}
+    used = known[0].width + sum(one.width + 1 for one in wanted if one.name != known[0].name)
+    for column in known:
         if column.name not in taken:
             if used + column.width + 1 > width:
                 break
             taken.add(column.name)
             used += column.width + 1
-    return [one for one in COLUMNS if one.name in taken]
+    return [one for one in known if one.name in taken]
 
 
 def _fitted(text: str, column: Column) -> str:
@@ -302,13 +390,15 @@ def _fitted(text: str, column: Column) -> str:
     return f"{text:>{column.width}}" if len(text) <= column.width else "#" * column.width
 
 
-def _head(rows: Sequence[Row], keys: WatchKeys, venue: str, now_ns: int, seen: tuple[int, int]) -> Text:
+def _head(
+    rows: Sequence[Row], beside: Partners, keys: WatchKeys, seen: tuple[int, int], *, venue: str, now_ns: int
+) -> Text:
     arrow = "rising" if keys.is_rising else "falling"
     first, last = seen
     part = f"  {first + 1}-{last}/{len(rows)}" if last - first < len(rows) else ""
     return Text.assemble(
         (f"{venue}  ", "bold"),
-        f"{_states(rows)}  ",
+        f"{_states([*rows, *beside.spot.values()])}  ",
         (f"{time_text(now_ns)} UTC", "cyan"),
         f"  {keys.sort} {arrow}{part}",
     )
@@ -331,6 +421,22 @@ def _column_heads(columns: Iterable[Column], keys: WatchKeys) -> Text:
     return line
 
 
+def _block(
+    row: Row, columns: Sequence[Column], beside: Partners, width: int, *, is_chosen: bool
+) -> list[Text]:
+    lines = [_row_line(row, columns, is_chosen=is_chosen)]
+    spot = beside.spot.get(row.symbol)
+    if spot is not None:
+        lines.append(_row_line(spot, columns, is_chosen=is_chosen))
+        covered_s = min(row.covered_s, spot.covered_s)
+        lines.append(Text(pair_text(beside.pairs[row.symbol], covered_s, width), "cyan"))
+    return lines
+
+
+def _notice_lines(notice: Notice, width: int) -> list[Text]:
+    return [Text(_clipped(notice.text, width), "bold red" if notice.is_bad else "dim")] if notice.text else []
+
+
 def _row_line(row: Row, columns: Iterable[Column], *, is_chosen: bool) -> Text:
     line = Text(style="reverse" if is_chosen else "" if row.state == "live" else "dim")
     for column in columns:
@@ -344,29 +450,40 @@ def _style(row: Row, column: Column, text: str) -> str:
     if text == UNKNOWN:
         return "dim"
     if column.name == "state":
-        return "green" if row.state == "live" else "bold yellow" if row.state != "gap" else "bold red"
+        return "green" if row.state == "live" else "bold red" if row.state in BAD_STATES else "bold yellow"
     if column.form in ("signed", "percent", "rho", "signed_bps"):
         return "green" if text.startswith("+") else "red" if text.startswith("-") else ""
     return ""
 
 
-def _alert_line(alert: Alert) -> Text:
-    return Text(alert_text(alert), "bold yellow")
+def _clipped(text: str, width: int) -> str:
+    # Cut without a mark a figure at the end would be another one.
+    return text if len(text) <= width else f"{text[: width - 2]} >"
 
 
-def _ladder_head(state: LadderState, row: Row | None) -> list[Text]:
+def _alert_line(alert: Alert, width: int) -> Text:
+    return Text(_clipped(alert_text(alert), width), "bold yellow")
+
+
+def _ladder_head(state: LadderState, row: Row | None, width: int) -> list[Text]:
     bid, ask = (price_text(price, state.price_digits) for price in (state.best_bid, state.best_ask))
-    style = "green" if state.state == "live" else "bold red"
+    told = state.state if row is None else row.state  # the row knows of the connections too
+    style = "green" if told == "live" else "bold red"
+    market = "" if row is None else f" {row.market}"
     first = Text.assemble(
-        (f"{state.symbol}  ", "bold"), (f"{bid} / {ask}  ", "bold cyan"), (state.state, style)
+        (f"{state.symbol}{market}  ", "bold"), (f"{bid} / {ask}  ", "bold cyan"), (told, style)
     )
     if row is not None:
-        cells = [f"{column.head} {cell_text(row, column)}" for column in COLUMNS[3:8]]
-        first.append(f"  {'  '.join(cells)}")
+        for column in COLUMNS[3:8]:
+            cell = f"  {column.head} {cell_text(row, column)}"
+            if first.cell_len + len(cell) > width:
+                break
+            first.append(cell)
     height = price_text(state.row_units, state.price_digits)
     profile = f"volume: {state.profile} profile" if state.profile else "no volume profile yet"
     unseen = f"  {state.unseen_trades:,} trades came too fast to be told apart" if state.unseen_trades else ""
-    return [first, Text(f"row {height}  {profile}{unseen}", "dim")]
+    forced = "  L liquidation: a sample" if any(one.is_liquidation for one in state.prints) else ""
+    return [first, Text(f"row {height}  {profile}{forced}{unseen}", "dim")]
 
 
 def _ladder_line(row: LadderRow, state: LadderState, bar: str) -> Text:
@@ -394,12 +511,13 @@ def _ladder_line(row: LadderRow, state: LadderState, bar: str) -> Text:
 
 
 def _print_line(one: Print, state: LadderState, width: int) -> Text:
-    side, mark = "B" if one.side > 0 else "S", "W" if one.is_whale else " "
+    side, mark = "B" if one.side > 0 else "S", "W" if one.is_whale else "L" if one.is_liquidation else " "
     text = f"{time_text(one.at_ns)} {side} {short(one.notional):>6} {mark}"
     price = price_text(one.price, state.price_digits)
     if len(text) + 1 + len(price) <= width:
         text = f"{text} {price}"
-    return Text(text, f"{'bold reverse ' if one.is_whale else ''}{_SIDES[one.side]}")
+    style = "bold reverse " if one.is_whale else "underline " if one.is_liquidation else ""
+    return Text(text, f"{style}{_SIDES[one.side]}")
 
 
 def column_to_sort(name: str) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from engine.clock import VirtualClock
 from engine.config import load_config, scalper_settings
 from engine.corridor import Corridor, Lane, Watch
-from engine.inputs import RingKind, is_snapshot
+from engine.ingest.status import FeedStatus
+from engine.inputs import EventInput, RingKind, is_snapshot
 from engine.instruments import Instrument
 from engine.replay.sources import open_source, source_lines
 from engine.replay.store import Line, Tally
@@ -50,6 +51,7 @@ class PlayedMarkets:
         self._stamp_ns = 0
         self.clock = VirtualClock(self._lines[0][0])
         self.refreshed: list[str] = []
+        self.events: list[EventInput] = []
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -62,6 +64,10 @@ class PlayedMarkets:
     @property
     def last_ns(self) -> int:
         return self._lines[-1][0]
+
+    def status(self) -> FeedStatus | None:
+        """There are no connections."""
+        return None
 
     def refresh(self, symbol: str) -> None:
         self.refreshed.append(symbol)

@@ -233,3 +233,22 @@ def test_sizes_of_a_capture_are_those_of_the_book(captures: Path) -> None:
         assert row.size == (expected if row.side else 0)
     total = sum(row.volume for row in state.rows)
     assert total > 0
+
+
+def test_liquidation_is_a_print_of_its_own_whatever_its_size() -> None:
+    order = {"s": "BTCUSDT", "S": "SELL", "o": "LIMIT", "f": "IOC", "X": "FILLED", "T": 1_700_000_000_000}
+    sizes = {"q": "3", "p": "99000.5", "ap": "99000.25", "l": "1", "z": "2"}
+    told = {
+        "stream": "btcusdt@forceOrder",
+        "data": {"e": "forceOrder", "E": 1_700_000_000_000, "o": order | sizes},
+    }
+    one = Written([], [told], [])
+    one.step()
+    one.step()
+    assert one.ladder.picture(one.now_ns, 5).prints == ()
+    one.step()
+    one.step()
+    (found,) = one.ladder.picture(one.now_ns, 5).prints
+    assert (found.side, found.price, found.quantity, found.is_liquidation) == (-1, 99_000, 2, True)
+    assert found.notional == pytest.approx(2 * 99_000.25)
+    assert not found.is_whale

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 from engine.listen import MAX_SYMBOLS, Listening, add_commands
 from engine.recordjob import Recorded
 from engine.replay.store import Tally, open_recording, read_lines
-from engine.watchjob import Live, Watch
+from engine.watchjob import Watch
+from engine.watchside import Live
 from native.ring import RingWriter
+from tests.engine.played_markets import PlayedMarkets
 from tests.engine.recordings import spot_session
 from tests.engine.test_scan import BTC, lines
-from tests.engine.watching_process import Paced, PlayedMarkets
+from tests.engine.watching_process import Paced
 
 RUNNER = CliRunner()
 
@@ -28,11 +30,11 @@ class Playing:
     def __init__(self) -> None:
         self.asked: list[Listening] = []
 
-    def watched(self, what: Listening, watch: Watch) -> AbstractAsyncContextManager[Live]:
+    def watched(self, what: Listening, watch: Watch) -> AbstractAsyncContextManager[Sequence[Live]]:
         @asynccontextmanager
-        async def opened() -> AsyncIterator[Live]:
+        async def opened() -> AsyncIterator[Sequence[Live]]:
             self.asked.append(what)
-            yield Paced(watch, "runs")
+            yield (Paced(watch, "runs"),)
 
         return opened()
 

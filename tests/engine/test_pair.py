@@ -1,6 +1,9 @@
+import json
+import math
+
 import pytest
 
-from engine.pair import Pair, pairs
+from engine.pair import Pair, encode_pairs, pairs, partners
 from engine.scan import Row
 
 
@@ -46,3 +49,22 @@ def test_lean_is_the_share_of_spot_or_says_that_they_disagree(
     spot: float, perp: float, lean: float | None
 ) -> None:
     assert only(row("spot", delta_5m=spot), row("usdm", delta_5m=perp)).lean_5m == lean
+
+
+def test_line_has_both_rows_of_each_symbol_and_its_pair_in_the_order_given() -> None:
+    spot = [row("spot", "BTCUSDT", mid=100.0), row("spot", "ETHUSDT", mid=50.0)]
+    perp = [row("usdm", "ETHUSDT", mid=51.0), row("usdm", "BTCUSDT")]
+    found = json.loads(encode_pairs(perp, partners(spot, perp), 7))
+    assert (found["record"], found["v"], found["at_ns"]) == ("scan", 1, 7)
+    told = [(one["symbol"], one["market"]) for one in found["rows"]]
+    assert told == [("ETHUSDT", "usdm"), ("ETHUSDT", "spot"), ("BTCUSDT", "usdm"), ("BTCUSDT", "spot")]
+    assert [(one["symbol"], one["basis_bps"]) for one in found["pairs"]] == [
+        ("ETHUSDT", pytest.approx(200.0)),
+        ("BTCUSDT", None),
+    ]
+
+
+def test_lean_of_spot_that_did_nothing_has_no_sign() -> None:
+    found = only(row("spot", delta_1m=0.0), row("usdm", delta_1m=-5.0)).lean_1m
+    assert found is not None
+    assert math.copysign(1.0, found) == 1.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from engine.clock import LiveClock
+from engine.clock import LiveClock, VirtualClock
 from engine.errors import InputError
 from engine.observers.tapefile import Compression
 from engine.observers.tapewriter import Rotation, TapeWriter, parse_rotation
@@ -96,6 +96,24 @@ def record(
         asyncio.run(job.run(played))
         assert writer.n_lost == 0
         return sorted(writer.finished), played, said
+
+
+def test_time_counts_from_the_first_line_and_not_from_the_opening(captures: Path, tmp_path: Path) -> None:
+    with opened_ring(tmp_path) as (ring, reader):
+        played = PlayedMarkets([recorded([captures / CAPTURED["spot_btc"][0]], "spot", 30)], ring=ring)
+        first_ns = played.clock.now_ns()
+        played.clock = VirtualClock(first_ns - 60 * 1_000_000_000)  # history is read for a minute
+        options = RecordOptions(venue="v", market="spot", out=tmp_path / "out", compression="gz", seconds=8)
+        said: list[str] = []
+        writer = TapeWriter(
+            options.out, "spot", reader=reader, compression="gz", rotation=Rotation(), say=said.append
+        )
+        job = Record(options, writer, clock=played.clock, sleep=played.sleep, say=said.append)
+        asyncio.run(job.run(played))
+        (path,) = writer.finished
+    found = lines_of([path])
+    assert 7 * 1_000_000_000 < found[-1].recv_ns - found[0].recv_ns <= 8.3 * 1_000_000_000
+    assert said[0] == "v: no line yet, history is read first"
 
 
 def lines_of(paths: list[Path]) -> list[Line]:

@@ -44,6 +44,22 @@ def at(message: dict[str, object], recv_ns: int) -> Line:
     return Line(recv_ns, orjson.dumps(message), "")
 
 
+def day_ticker(opened: str, ms: int = START_NS // 1_000_000) -> dict[str, object]:
+    """Return a 24 h ticker of a symbol that began the day at a price."""
+    head = {
+        "e": "24hrTicker",
+        "E": ms,
+        "s": "BTCUSDT",
+        "p": "1",
+        "P": "1",
+        "w": "1",
+        "c": "60000.0",
+        "Q": "1",
+    }
+    day = {"o": opened, "h": "61000.0", "l": "49000.0", "v": "1.000", "q": "1.0", "O": 1, "C": ms}
+    return {"stream": "btcusdt@ticker", "data": {**head, **day, "F": 1, "L": 2, "n": 2}}
+
+
 BTC = instrument(kind=MarketKind.SPOT, price_digits=2, quantity_digits=8, tick=1)
 
 
@@ -73,6 +89,34 @@ def test_state_follows_the_book_from_syncing_to_live_gap_and_silent() -> None:
         assert (row.mid is not None) == (row.state == "live")
         assert (row.spread_bps is not None) == (row.state == "live")
     assert states == {0.0: "syncing", 0.2: "live", 10.0: "silent", 21.0: "gap"}
+
+
+def test_book_whose_updates_are_all_older_is_stuck_and_is_not_now() -> None:
+    # A venue that began its numbers anew: the chain takes none of them and sees no gap.
+    behind = [at(depth("BTCUSDT", 20 + i, 20 + i, [], []), START_NS + S + i * S // 10) for i in range(80)]
+    ahead = at(depth("BTCUSDT", 113, 113, [], []), START_NS + 10 * S)
+    played, scan = scan_of([*lines(spot_session()), *behind, ahead])
+    states = {}
+    for tenth in range(120):
+        now_ns = START_NS + tenth * S // 10 + 1
+        played.play_until(now_ns)
+        scan.sample(now_ns)
+        row = scan.rows(now_ns)[0]
+        states[tenth] = row.state
+        assert (row.mid is None) == (row.state != "live")
+    assert played.lanes[0].market.is_valid
+    assert (states[40], states[60], states[85], states[101]) == ("live", "stuck", "stuck", "live")
+
+
+def test_state_that_the_connections_tell_overrules_that_of_the_market() -> None:
+    played, scan = scan_of(lines(spot_session()))
+    now_ns = START_NS + S // 5
+    played.play_until(now_ns)
+    scan.sample(now_ns)
+    row = scan.rows(now_ns, {"BTCUSDT": "no socket"})[0]
+    assert (row.state, row.mid, row.spread_bps) == ("no socket", None, None)
+    assert row.age_s is not None
+    assert scan.rows(now_ns, {"ETHUSDT": "no socket"})[0].state == "live"
 
 
 def test_delta_is_exact_in_base_and_at_mid_in_quote_and_slides_out() -> None:
@@ -298,23 +342,9 @@ def test_day_funding_and_premium_are_those_the_venue_tells() -> None:
     start = START_NS + S
     ms = start // 1_000_000
     mark = {"e": "markPriceUpdate", "E": ms, "s": "BTCUSDT", "p": "60060.0", "i": "60000.0", "P": "60000.0"}
-    day = {
-        **{
-            "e": "24hrTicker",
-            "E": ms,
-            "s": "BTCUSDT",
-            "p": "1",
-            "P": "1",
-            "w": "1",
-            "c": "60000.0",
-            "Q": "1",
-        },
-        **{"o": "50000.0", "h": "61000.0", "l": "49000.0", "v": "1.000", "q": "1.0", "O": 1, "C": ms},
-        **{"F": 1, "L": 2, "n": 2},
-    }
     told = [
         {"stream": "btcusdt@markPrice@1s", "data": mark | {"r": "0.00012500", "T": ms + 3_600_000}},
-        {"stream": "btcusdt@ticker", "data": day},
+        day_ticker("50000.0", ms),
     ]
     played = PlayedMarkets(
         [(one, [*lines(usdm_session()), *(Line(start + i, orjson.dumps(m), "") for i, m in enumerate(told))])]
@@ -329,6 +359,11 @@ def test_day_funding_and_premium_are_those_the_venue_tells() -> None:
     assert row.funding_bps == pytest.approx(1.25)
     assert row.premium_bps == pytest.approx(10.0)
     assert row.mid is not None
+    assert row.open_interest is None
+    played.lanes[0].market.on_context(
+        "open_interest", b'{"symbol":"BTCUSDT","openInterest":"12.500","time":5}'
+    )
+    assert scan.rows(start + 5)[0].open_interest == pytest.approx(12.5 * row.mid)
     assert row.change_pct == pytest.approx((row.mid / 50_000 - 1) * 100)
 
 

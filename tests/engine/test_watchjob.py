@@ -21,8 +21,9 @@ import pytest
 
 from engine.alerts import parse_rule
 from engine.errors import InputError
-from engine.records import Record
-from engine.watchjob import Live, Watch, WatchOptions
+from engine.records import FlowRecord, Record
+from engine.watchjob import Watch, WatchOptions
+from engine.watchside import Live
 from tests.engine.played_markets import CAPTURED, PlayedMarkets, recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +148,48 @@ def test_markets_that_break_are_told_and_end_the_watch(captures: Path) -> None:
     watch = Watch(WatchOptions(venue="v"), clock=played.clock, sleep=played.sleep, out=io.StringIO())
     with pytest.raises(RuntimeError, match="the feed broke"):
         asyncio.run(watch.run(played))
+
+
+def test_pairs_are_written_with_both_rows_and_whales_reach_the_side_they_are_of(captures: Path) -> None:
+    out = io.StringIO()
+    watch: Watch | None = None
+    whales: list[list[float]] = [[], []]
+    sides: list[PlayedMarkets] = []
+    for number, name in enumerate(("usdm_btc", "spot_btc")):
+        path, market = CAPTURED[name]
+
+        def on_record(record: Record, number: int = number) -> None:
+            assert watch is not None
+            watch.on_record(record, number)
+            if (
+                isinstance(record, FlowRecord)
+                and record.kind == "whale_close"
+                and record.notional is not None
+            ):
+                whales[number].append(record.notional if record.side == "buy" else -record.notional)
+
+        sides.append(PlayedMarkets([recorded([captures / path], market, 60)], watch=on_record))
+    perp, spot = sides
+    end_ns = perp.clock.now_ns() + 50 * 1_000_000_000
+
+    async def sleep(seconds: float) -> None:
+        await perp.sleep(seconds)
+        spot.play_until(max(perp.clock.now_ns(), spot.clock.now_ns()))
+        if perp.clock.now_ns() >= end_ns and watch is not None:
+            watch.stop()
+
+    watch = Watch(
+        WatchOptions(venue="v", is_json=True), clock=perp.clock, sleep=sleep, out=out, monotonic_s=lambda: 0.0
+    )
+    asyncio.run(watch.run(perp, spot))
+    found = json.loads(out.getvalue().splitlines()[-1])
+    rows = found["rows"]
+    assert [(row["symbol"], row["market"]) for row in rows] == [("BTCUSDT", "usdm"), ("BTCUSDT", "spot")]
+    (pair,) = found["pairs"]
+    assert pair["basis_bps"] == pytest.approx((rows[0]["mid"] / rows[1]["mid"] - 1) * 1e4)
+    assert (pair["perp_delta_1m"], pair["spot_delta_1m"]) == (rows[0]["delta_1m"], rows[1]["delta_1m"])
+    assert whales[0]
+    assert [row["whale_5m"] for row in rows] == [pytest.approx(sum(some)) for some in whales]
 
 
 # on a terminal

@@ -94,3 +94,10 @@ def test_function_keys_and_pasted_text_mean_nothing() -> None:
 def test_without_a_market_nothing_opens() -> None:
     keys = WatchKeys("delta_1m", NAMES)
     assert not typed(keys, "\r\x1b[B").is_ladder
+
+
+def test_m_turns_the_ladder_to_the_other_market_and_does_nothing_in_the_table() -> None:
+    keys = typed(keys_over(), "m")
+    assert not keys.is_spot
+    assert typed(keys, "\rm").is_spot
+    assert not typed(keys, "m").is_spot

@@ -12,18 +12,22 @@ from rich.text import Text
 
 from engine.alerts import Alert
 from engine.ladder import LadderRow, LadderState, Print
+from engine.pair import Pair, partners
 from engine.scan import FIGURES, Row
 from engine.watchkeys import WatchKeys
 from engine.watchview import (
     COLUMNS,
     LEAST_COLUMNS,
     LEAST_ROWS,
+    NO_NOTICE,
+    Notice,
     WatchScreen,
     alert_text,
     cell_text,
     ladder_lines,
     ladder_room,
     line_of,
+    pair_text,
     plain_table,
     short,
     table_lines,
@@ -211,7 +215,7 @@ def msgspec_free(state: LadderState) -> LadderState:
 
 def test_ladder_shows_sizes_changes_volume_and_whales() -> None:
     lines = text_of(ladder_lines(LADDER, KNOWN, [ALERT], width=80, height=24))
-    assert lines[0].startswith("BTCUSDT  61,699.9 / 61,700.0  live  whale 5m +1.65M~")
+    assert lines[0].startswith("BTCUSDT usdm  61,699.9 / 61,700.0  live  whale 5m +1.65M~")
     assert "volume: rolling, not ready profile  7 trades came too fast" in lines[1]
     assert lines[3].split() == [
         "61,700.0",
@@ -232,6 +236,15 @@ def test_ladder_shows_sizes_changes_volume_and_whales() -> None:
     assert wide[3].endswith("B  1.10M W 61,703.4")
 
 
+@pytest.mark.parametrize("width", range(LEAST_COLUMNS, 130))
+def test_no_figure_of_the_head_or_of_an_alert_is_cut(width: int) -> None:
+    lines = text_of(ladder_lines(LADDER, KNOWN, [ALERT], width=width, height=24))
+    assert len(lines[0]) <= width
+    assert lines[0].endswith(("live", "+1.65M~", "-299k", "216k", "0.02", "+712~"))
+    assert lines[-2] == alert_text(ALERT) if len(alert_text(ALERT)) <= width else lines[-2].endswith(" >")
+    assert len(lines[-2]) <= width
+
+
 def test_ladder_without_a_book_says_so() -> None:
     lines = text_of(ladder_lines(msgspec_free(LADDER), None, [], width=80, height=24))
     assert lines[0].startswith("BTCUSDT  - / -  syncing")
@@ -239,10 +252,77 @@ def test_ladder_without_a_book_says_so() -> None:
     assert ladder_room(24) == 19
 
 
+def test_liquidation_is_marked_and_called_a_sample() -> None:
+    from dataclasses import replace
+
+    forced = Print(NOW_NS, -1, 616_900, 1_000, 61_690.0, 1, is_whale=False, is_liquidation=True)
+    lines = text_of(ladder_lines(replace(LADDER, prints=(forced,)), KNOWN, [], width=120, height=24))
+    assert lines[3].endswith("S  61.7k L 61,690.0")
+    assert "L liquidation: a sample" in lines[1]
+
+
+SPOT = msgspec.structs.replace(KNOWN, market="spot", mid=61_598.15, delta_1m=-700_000.0, covered_s=100.0)
+
+
+def paired(width: int, height: int, notice: Notice = NO_NOTICE) -> list[str]:
+    others = [msgspec.structs.replace(KNOWN, symbol=f"C{i}", whale_5m=float(-i)) for i in range(9)]
+    perp = [KNOWN, *others]
+    beside = partners([SPOT, *(msgspec.structs.replace(one, market="spot") for one in others)], perp)
+    keys = WatchKeys("whale_5m", NAMES)
+    lines = table_lines(
+        keys.arrange(perp),
+        keys,
+        [],
+        venue="binance pairs",
+        now_ns=NOW_NS,
+        width=width,
+        height=height,
+        beside=beside,
+        notice=notice,
+    )
+    return text_of(lines)
+
+
+def test_pair_stands_as_two_rows_and_a_line_of_what_differs() -> None:
+    lines = paired(140, 24)
+    assert len(lines) == 24
+    assert lines[0].startswith("binance pairs  20/20 live")
+    assert lines[1].split()[:3] == ["symbol", "market", "state"]
+    assert [line.split()[:4] for line in lines[2:4]] == [
+        ["BTCUSDT", "usdm", "live", "61,659.75"],
+        ["BTCUSDT", "spot", "live", "61,598.15"],
+    ]
+    assert lines[4].startswith("  basis  +10.00 bps  1m delta usdm   -299k spot   -700k, spot 70%  ")
+    assert "5m delta usdm   +712~ spot   +712~, spot 50%~" in lines[4]
+
+
+@pytest.mark.parametrize("height", range(LEAST_ROWS, 40))
+def test_pairs_never_overflow_the_terminal_and_the_keys_stay(height: int) -> None:
+    lines = paired(80, height, Notice("no socket since 22:13:23", is_bad=True))
+    assert len(lines) == height
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    assert lines[-2] == "no socket since 22:13:23"
+    assert "q end" in lines[-1]
+
+
+def test_plain_pairs_have_their_line_under_both_rows() -> None:
+    lines = plain_table([KNOWN], partners([SPOT], [KNOWN]))
+    assert [line.split()[1] for line in lines[:3]] == ["market", "usdm", "spot"]
+    assert lines[3].startswith("  basis  +10.00 bps")
+    assert len(lines) == 4
+
+
+def test_pair_that_disagrees_or_is_unknown_says_so() -> None:
+    assert "usdm +2.00~ spot -1.00~, against~" in " ".join(
+        pair_text(Pair(symbol="A", spot_delta_1m=-1.0, perp_delta_1m=2.0, lean_1m=-1.0), 5.0, 80).split()
+    )
+    assert pair_text(Pair(symbol="A"), 500.0, 140).count("?") == 7
+
+
 def test_line_names_the_first_markets() -> None:
     line = line_of([KNOWN, BARE], NOW_NS)
-    assert line.startswith("22:13:23  1/2 live, 1 waiting  BTCUSDT 61,659.75 live, whale 5m +1.65M~")
-    assert "NEWUSDT ? waiting" in line
+    assert line.startswith("22:13:23  1/2 live, 1 waiting  BTCUSDT usdm 61,659.75 live, whale 5m +1.65M~")
+    assert "NEWUSDT usdm ? waiting" in line
     assert "\n" not in line
 
 

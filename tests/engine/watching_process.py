@@ -5,14 +5,17 @@ Arguments: how it ends ("runs", "breaks", "never opens"), then options of the wa
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import orjson
+
 from engine.replay.store import Line
-from engine.watchjob import Live, Watch, WatchOptions, run_watch
+from engine.watchjob import Watch, WatchOptions, run_watch
+from engine.watchside import Live
 from tests.engine.played_markets import PlayedMarkets
 from tests.engine.recordings import START_NS, depth, spot_session, trade
-from tests.engine.test_scan import BTC, at, lines
+from tests.engine.test_scan import BTC, at, day_ticker, lines
 
 END_S = 60
 
@@ -30,7 +33,8 @@ class Paced(PlayedMarkets):
             at(trade("BTCUSDT", 10 + i, "60000.01", "0.5"), START_NS + (i + 2) * 200_000_000)
             for i in range(END_S * 5)
         ]
-        super().__init__([(BTC, [*book, *sorted([*quiet, *trades])])], watch=watch.on_record)
+        day = Line(START_NS + 150_000_000, orjson.dumps(day_ticker("50000.0")), "")
+        super().__init__([(BTC, [*book, day, *sorted([*quiet, *trades])])], watch=watch.on_record)
         self._how = how
 
     async def run(self) -> None:
@@ -50,10 +54,10 @@ class Paced(PlayedMarkets):
 
 def main(how: str, options: list[str]) -> None:
     @asynccontextmanager
-    async def opened(watch: Watch) -> AsyncIterator[Live]:
+    async def opened(watch: Watch) -> AsyncIterator[Sequence[Live]]:
         if how == "never opens":
             await asyncio.Event().wait()
-        yield Paced(watch, how)
+        yield (Paced(watch, how),)
 
     run_watch(
         WatchOptions(venue="binance-spot", is_json="json" in options, is_once="once" in options), opened
