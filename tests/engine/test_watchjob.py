@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.alerts import parse_rule
@@ -161,12 +162,13 @@ def test_pairs_are_written_with_both_rows_and_whales_reach_the_side_they_are_of(
         def on_record(record: Record, number: int = number) -> None:
             assert watch is not None
             watch.on_record(record, number)
-            if (
-                isinstance(record, FlowRecord)
-                and record.kind == "whale_close"
-                and record.notional is not None
-            ):
-                whales[number].append(record.notional if record.side == "buy" else -record.notional)
+            if not isinstance(record, FlowRecord) or record.kind != "whale_close" or record.notional is None:
+                return
+            signed = record.notional if record.side == "buy" else -record.notional
+            whales[number].append(signed)
+            if number == 0:  # spot has none in that minute: it gets some of its own
+                watch.on_record(msgspec.structs.replace(record, notional=2 * record.notional), 1)
+                whales[1].append(2 * signed)
 
         sides.append(PlayedMarkets([recorded([captures / path], market, 60)], watch=on_record))
     perp, spot = sides
