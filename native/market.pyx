@@ -186,7 +186,9 @@ cdef class Market:
         if action == ACTION_APPLY:
             return self._apply_depth(update)
         if action == ACTION_IGNORE:
-            return 0
+            if not self.sequence.is_lost():
+                return 0
+            action = ACTION_BREAK
         self.backlog.keep(update)
         if action == ACTION_BREAK:
             return self._invalidate()

@@ -23,8 +23,11 @@ cdef class Sequence:
     cdef readonly int64_t duplicates
     cdef readonly int64_t stale_snapshots
     cdef bint _is_spot
+    cdef int _n_old                       # updates older than the book, one after the other
 
     # hot
     cdef int judge(self, const DepthUpdate* update) noexcept nogil
     cdef bint start(self, int64_t snapshot_id) noexcept nogil
     cdef void break_chain(self) noexcept nogil
+    # To be asked after each update of the stream that is to be ignored.
+    cdef bint is_lost(self) noexcept nogil

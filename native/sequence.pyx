@@ -17,7 +17,9 @@ f. each new event's `pu` equals the previous event's `u`, otherwise start over f
 
 Ids on futures are shared by all symbols, so a snapshot id may lie between two updates of one symbol: then no event
 has it within [U, u], and the one that joins has `pu` <= `lastUpdateId` <= `u`, which (e) implies as well. That is the
-rule here. The wordings of spot step 5 and step 7 differ by one; `U` <= `lastUpdateId` + 1 <= `u` is what step 7 needs.
+rule here. A venue that began anew counts from lower ids: after `OLD_IN_A_ROW` updates in a row that are all older than
+the book, the chain is given up. No document says so; without it such a book stays as it was for ever. The wordings of
+spot step 5 and step 7 differ by one; `U` <= `lastUpdateId` + 1 <= `u` is what step 7 needs.
 """
 
 from cython cimport final
@@ -25,6 +27,10 @@ from cython cimport final
 from native.events cimport (
     SEQUENCE_BRIDGING, SEQUENCE_BUFFERING, SEQUENCE_GAP, SEQUENCE_LIVE,
 )
+
+
+cdef enum:
+    OLD_IN_A_ROW = 100   # 10 s of the usual stream; an overlap of two connections or a late snapshot brings fewer
 
 
 cdef inline bint skips(int64_t first_id, int64_t last_id) noexcept nogil:
@@ -66,6 +72,7 @@ cdef class Sequence:
                 self.state = SEQUENCE_GAP
                 return ACTION_BREAK
             self.last_id = update.final_id
+            self._n_old = 0
             return ACTION_APPLY
         if self.state == SEQUENCE_BRIDGING:
             if self._is_spot:
@@ -84,8 +91,18 @@ cdef class Sequence:
                     return ACTION_STALE
             self.state = SEQUENCE_LIVE
             self.last_id = update.final_id
+            self._n_old = 0
             return ACTION_APPLY
         return ACTION_BUFFER
+
+    cdef bint is_lost(self) noexcept nogil:
+        self._n_old += 1
+        if self._n_old < OLD_IN_A_ROW:
+            return False
+        self._n_old = 0
+        self.gaps += self.state == SEQUENCE_LIVE
+        self.state = SEQUENCE_GAP
+        return True
 
     cdef bint start(self, int64_t snapshot_id) noexcept nogil:
         # Step 6. A snapshot while LIVE is not taken: the chain we have is newer or equal.
@@ -93,6 +110,7 @@ cdef class Sequence:
             return False
         self.last_id = snapshot_id
         self.state = SEQUENCE_BRIDGING
+        self._n_old = 0
         return True
 
     cdef void break_chain(self) noexcept nogil:

@@ -265,7 +265,9 @@ def housed(*script: Fault) -> tuple[House, Switchboard, Faults]:
     return house, market, faults
 
 
-def opened(house: House, now_ns: int, *, path: str = "/public/stream", query: str = "") -> tuple[Session, list[Out]]:
+def opened(
+    house: House, now_ns: int, *, path: str = "/public/stream", query: str = ""
+) -> tuple[Session, list[Out]]:
     outs: list[Out] = []
     deliver: Callable[[int, Out], None] = lambda _at_ns, out: outs.append(out)  # noqa: E731
     session = house.open(path, query, address="a", now_ns=now_ns, deliver=deliver)

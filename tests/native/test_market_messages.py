@@ -168,3 +168,40 @@ def test_recent_trades_come_newest_first() -> None:
         (69, 10_068, 100, -1, START_NS),
     ]
     assert len(venue.market.tape.last(1_000)) == 64
+
+
+@pytest.mark.parametrize("kind", MarketKind)
+def test_venue_that_began_anew_with_lower_ids_is_a_gap_and_a_snapshot_joins(kind: MarketKind) -> None:
+    venue = Venue(kind)
+    venue.book_id = 1_000_000
+    venue.open()
+    assert venue.market.is_valid
+    venue.book_id = 500
+    masks = [venue.depth({9_990: 1_000 + i}) for i in range(100)]
+    assert masks == [0] * 99 + [Trigger.GAP]
+    assert (venue.market.is_valid, venue.market.gaps) == (False, 1)
+    assert venue.market.best_bid == 9_999  # the old book stays readable
+    mask = venue.snapshot({9_980: 2_000}, {10_020: 2_000})
+    assert (mask | venue.depth({9_990: 0, 9_981: 500})) & Trigger.LIVE
+    assert (venue.market.is_valid, venue.market.best_bid) == (True, 9_981)
+
+
+def test_old_updates_between_new_ones_are_no_gap() -> None:
+    venue = Venue()
+    venue.open()
+    old = venue.depth_data({9_990: 1_000})
+    for _ in range(3):
+        for _ in range(99):
+            venue.say(old)
+        assert venue.depth({9_991: 1_000}) & Trigger.GAP == 0
+    assert (venue.market.is_valid, venue.market.gaps) == (True, 0)
+
+
+def test_snapshot_from_ahead_that_nothing_reaches_is_given_up() -> None:
+    venue = Venue()
+    venue.depth({9_990: 1_000})
+    venue.snapshot({9_999: 1_000}, {10_001: 1_000}, at_id=9_000_000)
+    masks = [venue.depth({9_990: 1_000 + i}) for i in range(100)]
+    assert masks == [0] * 99 + [Trigger.GAP]
+    venue.snapshot({9_999: 1_000}, {10_001: 1_000})
+    assert venue.depth({9_990: 5}) & Trigger.LIVE

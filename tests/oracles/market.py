@@ -53,6 +53,7 @@ class SlowMarket:
         self.events: list[Event] = []
         self.bbo: list[list[int]] = []
         self.state, self.book_id, self.update_id, self.last_trade_id = "buffering", -1, -1, -1
+        self.n_old = 0
         self.checked_id: int | None = None
         self.is_valid = False
         self.now_ns = self.last_recv_ns = self.venue_ns = self.whale_ns = self.rates_ns = 0
@@ -108,7 +109,7 @@ class SlowMarket:
         if is_old:
             return "old"
         if joins:
-            self.state, self.book_id = "live", update["final_id"]
+            self.state, self.book_id, self.n_old = "live", update["final_id"], 0
             return "apply"
         if self.state == "live":
             self.gaps += 1
@@ -121,6 +122,12 @@ class SlowMarket:
         action = self.judge(update)
         if update["venue_ns"] and self.believes(update["venue_ns"]):
             self.bars.advance_to(update["venue_ns"])
+        if action == "old":
+            self.n_old += 1
+            if self.n_old == 100:
+                # The venue counts from lower ids: it began anew.
+                self.gaps += self.state == "live"
+                self.n_old, self.state, action = 0, "gap", "break"
         if action == "apply":
             return self.apply(update)
         if action in ("keep", "break"):
@@ -130,7 +137,7 @@ class SlowMarket:
     def on_snapshot(self, snapshot: Fields) -> int:
         if self.state == "live":
             return 0
-        self.state, self.book_id = "bridging", snapshot["final_id"]
+        self.state, self.book_id, self.n_old = "bridging", snapshot["final_id"], 0
         self.depth.load(snapshot["bids"], snapshot["asks"])
         self.depth.forget()
         self.due.pop("hold", None)
