@@ -214,13 +214,16 @@ class Terminal:
         self.before = termios.tcgetattr(child)
         self.child = child
         self.text = ""
+        # A size in the environment, as a parallel test run leaves it, would rule over the terminal's own.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environment["TERM"] = "xterm-256color"
         self.process = subprocess.Popen(
             [sys.executable, "-c", TAKES_TERMINAL, *arguments],
             stdin=child,
             stdout=child,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=environment,
             start_new_session=True,
         )
 
